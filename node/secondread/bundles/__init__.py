@@ -1,0 +1,1 @@
+"""Model packages: read, verify, find."""

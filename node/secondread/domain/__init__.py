@@ -1,0 +1,1 @@
+"""Frozen records and the state tables; imports nothing but errors."""

@@ -1,0 +1,112 @@
+"""The state tables: what may follow what, checked by one function.
+
+Every change of state in the node is one row of one of these tables and leaves one audit row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+from secondread.errors import InvalidTransitionError
+
+
+class StudyState(StrEnum):
+    """Where a study is on its way through the house."""
+
+    RECEIVING = "receiving"
+    """Objects are arriving; the quiet time has not passed."""
+    ASSEMBLING = "assembling"
+    """Complete; rules, series and geometry are being looked at."""
+    ANALYSING = "analysing"
+    """At least one job is on its way."""
+    DONE = "done"
+    """Every job has ended, or no rule wanted the study."""
+    HELD = "held"
+    """Waits for a person; the reason says why."""
+
+
+class JobState(StrEnum):
+    """Where one (study, rule, model, series) is."""
+
+    QUEUED = "queued"
+    """Planned; the volume has not been read."""
+    PREPARED = "prepared"
+    """The de-identified volume lies ready for a worker."""
+    INFERRED = "inferred"
+    """The worker's checked answer lies on disk."""
+    REFUSED = "refused"
+    """Not analysed; the report that says why has not been written."""
+    WRITTEN = "written"
+    """The result objects passed the gate and are in the outbox."""
+    DELIVERED = "delivered"
+    """Every object reached every destination."""
+    FAILED = "failed"
+    """A dead letter: waits for a person."""
+
+
+class DeliveryState(StrEnum):
+    """Where one (object, destination) is."""
+
+    READY = "ready"
+    """To be sent, now or at the time of the next try."""
+    SENT = "sent"
+    """The destination answered Success or a storage warning."""
+    DEAD = "dead"
+    """The destination refused for good, or the tries are used up: waits for a person."""
+
+
+StateTable = Mapping[StrEnum, frozenset[StrEnum]]
+
+
+def _table(rows: dict[StrEnum, set[StrEnum]]) -> StateTable:
+    return MappingProxyType({state: frozenset(after) for state, after in rows.items()})
+
+
+S, J, D = StudyState, JobState, DeliveryState
+
+STUDY_TABLE: StateTable = _table(
+    {
+        S.RECEIVING: {S.ASSEMBLING},
+        S.ASSEMBLING: {S.ANALYSING, S.DONE, S.HELD, S.RECEIVING},
+        S.ANALYSING: {S.DONE, S.HELD, S.RECEIVING},
+        S.DONE: {S.RECEIVING, S.ASSEMBLING},
+        S.HELD: {S.RECEIVING, S.ASSEMBLING},
+    }
+)
+
+JOB_TABLE: StateTable = _table(
+    {
+        J.QUEUED: {J.PREPARED, J.REFUSED, J.FAILED},
+        J.PREPARED: {J.INFERRED, J.REFUSED, J.FAILED, J.QUEUED},
+        J.INFERRED: {J.WRITTEN, J.FAILED, J.QUEUED},
+        J.REFUSED: {J.WRITTEN, J.FAILED, J.DELIVERED},
+        J.WRITTEN: {J.DELIVERED, J.FAILED},
+        J.DELIVERED: set(),
+        J.FAILED: {J.QUEUED, J.REFUSED, J.WRITTEN},
+    }
+)
+
+DELIVERY_TABLE: StateTable = _table(
+    {D.READY: {D.SENT, D.DEAD}, D.SENT: set(), D.DEAD: {D.READY}}
+)
+
+_TABLES: Mapping[type[StrEnum], StateTable] = MappingProxyType(
+    {StudyState: STUDY_TABLE, JobState: JOB_TABLE, DeliveryState: DELIVERY_TABLE}
+)
+
+JOB_ENDS = frozenset({JobState.DELIVERED, JobState.FAILED})
+
+for _states, _rows in _TABLES.items():
+    assert set(_rows) == set(_states), f"the table of {_states.__name__} lacks a state"
+
+
+def check_transition(before: StrEnum, after: StrEnum) -> None:
+    """Raise ``InvalidTransitionError`` unless the table of ``before`` allows ``after``."""
+    table = _TABLES[type(before)]
+    if after not in table[before]:
+        allowed = ", ".join(sorted(table[before])) or "nothing"
+        raise InvalidTransitionError(
+            f"{type(before).__name__} cannot go from '{before}' to '{after}'; allowed: {allowed}."
+        )

@@ -1,0 +1,27 @@
+"""A study as the ledger knows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from secondread.domain.states import StudyState
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One row of the ledger's study table; times are seconds since the epoch, UTC.
+
+    ``due_at`` is when the study counts as complete unless another object comes first.
+    ``reason`` is the sentence shown to people for the present state.
+    """
+
+    id: int
+    study_instance_uid: str
+    state: StudyState
+    peer: str
+    first_at: float
+    last_at: float
+    due_at: float
+    instances: int
+    attempts: int
+    reason: str
