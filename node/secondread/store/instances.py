@@ -1,0 +1,55 @@
+"""The instance table: every object that got Success."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import sqlalchemy as sa
+
+from secondread.domain.instance import Instance
+from secondread.store.tables import instance
+
+
+class Instances:
+    """The stored objects, in one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def find(self, sop_instance_uid: str) -> Instance | None:
+        """The object with this SOP Instance UID."""
+        query = sa.select(instance).where(instance.c.sop_instance_uid == sop_instance_uid)
+        row = self._connection.execute(query).one_or_none()
+        return None if row is None else Instance(**row._mapping)
+
+    def add(self, record: Instance) -> None:
+        """Add an object that is not there yet."""
+        self._connection.execute(instance.insert().values(**asdict(record)))
+
+    def of_study(self, study_instance_uid: str) -> Sequence[Instance]:
+        """The objects of a study, in the order of their UIDs."""
+        query = sa.select(instance).where(instance.c.study_instance_uid == study_instance_uid)
+        return self._records(query)
+
+    def of_series(self, study_instance_uid: str, series_instance_uid: str) -> Sequence[Instance]:
+        """The objects of a series, in the order of their UIDs."""
+        query = sa.select(instance).where(
+            instance.c.study_instance_uid == study_instance_uid,
+            instance.c.series_instance_uid == series_instance_uid,
+        )
+        return self._records(query)
+
+    def paths(self) -> frozenset[str]:
+        """The spool paths of all objects."""
+        return frozenset(self._connection.execute(sa.select(instance.c.path)).scalars())
+
+    def count(self) -> int:
+        """How many objects there are."""
+        return int(
+            self._connection.execute(sa.select(sa.func.count()).select_from(instance)).scalar_one()
+        )
+
+    def _records(self, query: sa.Select[tuple[object, ...]]) -> Sequence[Instance]:
+        rows = self._connection.execute(query.order_by(instance.c.sop_instance_uid))
+        return tuple(Instance(**row._mapping) for row in rows)

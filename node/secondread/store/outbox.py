@@ -1,0 +1,120 @@
+"""The outbox table: each result object, for each destination."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from secondread.domain.result import OutboxItem, ResultObject
+from secondread.domain.states import DeliveryState, check_transition
+from secondread.store.claims import claim_one, release_claims_of
+from secondread.store.tables import job, outbox
+from secondread.store.trail import Trail
+
+_COLUMNS = [column for column in outbox.c if not column.name.startswith("claimed_")]
+
+
+def _record(row: Any) -> OutboxItem:
+    values = {column.name: getattr(row, column.name) for column in _COLUMNS}
+    return OutboxItem(**{**values, "state": DeliveryState(values["state"])})
+
+
+class Outbox:
+    """The outbox, in one transaction."""
+
+    def __init__(self, connection: sa.Connection, trail: Trail) -> None:
+        self._connection = connection
+        self._trail = trail
+
+    def add(
+        self, job_id: int, destination: str, objects: Sequence[ResultObject], at: float
+    ) -> None:
+        """Queue the objects of a job for a destination, to be sent in this order."""
+        for sequence, item in enumerate(objects):
+            known = sa.select(outbox.c.id).where(
+                outbox.c.destination == destination,
+                outbox.c.sop_instance_uid == item.sop_instance_uid,
+            )
+            if self._connection.execute(known).first() is not None:
+                continue
+            self._connection.execute(
+                outbox.insert().values(
+                    job_id=job_id,
+                    destination=destination,
+                    sequence=sequence,
+                    sop_instance_uid=item.sop_instance_uid,
+                    sop_class_uid=item.sop_class_uid,
+                    path=item.path,
+                    state=DeliveryState.READY,
+                    attempts=0,
+                    next_at=at,
+                    reason="",
+                )
+            )
+
+    def claim(self, owner: str, now: float, lease_s: float) -> OutboxItem | None:
+        """Claim the next object that is due and that no earlier one of its job waits before."""
+        earlier = outbox.alias("earlier")
+        blocked = sa.exists().where(
+            earlier.c.job_id == outbox.c.job_id,
+            earlier.c.destination == outbox.c.destination,
+            earlier.c.sequence < outbox.c.sequence,
+            earlier.c.state == DeliveryState.READY,
+        )
+        wanted = (
+            sa.select(outbox.c.id)
+            .where(outbox.c.state == DeliveryState.READY, outbox.c.next_at <= now, ~blocked)
+            .order_by(outbox.c.next_at, outbox.c.id)
+        )
+        row = claim_one(self._connection, outbox, wanted, owner, now, lease_s)
+        if row is None:
+            return None
+        self._connection.execute(
+            sa.update(outbox).where(outbox.c.id == row.id).values(attempts=outbox.c.attempts + 1)
+        )
+        query = sa.select(outbox).where(outbox.c.id == row.id)
+        return _record(self._connection.execute(query).one())
+
+    def move(self, item: OutboxItem, after: DeliveryState, at: float, reason: str) -> None:
+        """Change an item's state, give its claim back and leave a row in the trail."""
+        check_transition(item.state, after)
+        values: dict[str, Any] = {"state": after, "reason": reason}
+        if after is DeliveryState.READY:
+            values.update(attempts=0, next_at=at)
+        self._connection.execute(
+            sa.update(outbox)
+            .where(outbox.c.id == item.id)
+            .values(claimed_by=None, claimed_until=None, **values)
+        )
+        study_id = self._connection.execute(
+            sa.select(job.c.study_id).where(job.c.id == item.job_id)
+        ).scalar_one()
+        self._trail.append(
+            at,
+            "delivery",
+            reason,
+            study_id=study_id,
+            job_id=item.job_id,
+            change=(item.state, after),
+            detail={"destination": item.destination, "sop_instance_uid": item.sop_instance_uid},
+        )
+
+    def postpone(self, item: OutboxItem, next_at: float, reason: str) -> None:
+        """Give a claim back; the object is sent again at ``next_at``."""
+        self._connection.execute(
+            sa.update(outbox)
+            .where(outbox.c.id == item.id)
+            .values(next_at=next_at, reason=reason, claimed_by=None, claimed_until=None)
+        )
+
+    def release_claims_of(self, owner_prefix: str) -> int:
+        """Give back the claims of an owner that is known to be dead."""
+        return release_claims_of(self._connection, outbox, owner_prefix)
+
+    def of_job(self, job_id: int) -> Sequence[OutboxItem]:
+        """The objects of a job, for every destination, in the order of sending."""
+        query = sa.select(outbox).where(outbox.c.job_id == job_id)
+        rows = self._connection.execute(query.order_by(outbox.c.destination, outbox.c.sequence))
+        return tuple(_record(row) for row in rows)

@@ -1,0 +1,114 @@
+"""The spool: files that are either wholly there or not at all.
+
+::
+
+    spool/incoming/<random>            being written; discarded at a start
+    spool/objects/<2 hex>/<hash>.dcm   stored objects, named by a hash of their SOP Instance UID
+    spool/quarantine/<random>.dcm      other content under a known UID; kept for a person
+    work/<job key>/                    what a worker sees: arrays only
+    results/<job key>/                 the DICOM objects that go out
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class Spool:
+    """The files below a data folder."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.root = data_dir
+        self.incoming = data_dir / "spool" / "incoming"
+        self.objects = data_dir / "spool" / "objects"
+        self.quarantine = data_dir / "spool" / "quarantine"
+        self.work = data_dir / "work"
+        self.results = data_dir / "results"
+
+    def prepare(self) -> None:
+        """Make the folders; readable by nobody but the node."""
+        for folder in (self.incoming, self.objects, self.quarantine, self.work, self.results):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def free_bytes(self) -> int:
+        """Space left for the spool."""
+        return shutil.disk_usage(self.root).free
+
+    def new_incoming(self) -> Path:
+        """A name for a file that is about to be written."""
+        return self.incoming / secrets.token_hex(16)
+
+    def object_path(self, sop_instance_uid: str) -> Path:
+        """Where the object with this UID belongs; the name tells nothing about the study."""
+        name = hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:40]
+        return self.objects / name[:2] / f"{name}.dcm"
+
+    def relative(self, path: Path) -> str:
+        """A path as the ledger keeps it."""
+        return str(path.relative_to(self.root))
+
+    def absolute(self, relative: str) -> Path:
+        """The path of something that the ledger names."""
+        return self.root / relative
+
+    def put(self, temporary: Path, target: Path) -> None:
+        """Move a file that has been synced to its place, so that a power cut cannot undo it."""
+        if not target.parent.exists():
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            sync_folder(target.parent.parent)
+        temporary.rename(target)
+        sync_folder(target.parent)
+
+    def new_quarantine(self) -> Path:
+        """A name for a file that is kept for a person to look at."""
+        return self.quarantine / f"{secrets.token_hex(16)}.dcm"
+
+    def set_aside(self, path: Path) -> Path:
+        """Move a file to the quarantine; returns where it is."""
+        target = self.new_quarantine()
+        self.put(path, target)
+        return target
+
+    def new_result_folder(self, job_key: str) -> None:
+        """Make the folder of a job's results, so that a power cut cannot take it again."""
+        (self.results / job_key).mkdir(mode=0o700, exist_ok=True)
+        sync_folder(self.results)
+
+    def discard_incoming(self) -> int:
+        """Remove what was being written when the node stopped; the number of files."""
+        count = 0
+        for path in self.incoming.iterdir():
+            path.unlink()
+            count += 1
+        return count
+
+    def stored(self) -> Iterator[Path]:
+        """Every file among the stored objects."""
+        yield from sorted(self.objects.glob("*/*.dcm"))
+
+
+def write_synced(path: Path, content: bytes | memoryview) -> None:
+    """Write a new file and wait until it is on disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with memoryview(content) as rest:
+            written = 0
+            while written < len(rest):
+                written += os.write(descriptor, rest[written:])
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

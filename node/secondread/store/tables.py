@@ -1,0 +1,120 @@
+"""The ledger's tables.
+
+Times are seconds since the epoch, UTC. ``claimed_by`` and ``claimed_until`` are a lease: who is
+working on the row, and until when nobody else may.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+_UID = String(64)
+_ID = BigInteger().with_variant(Integer, "sqlite")
+
+instance = Table(
+    "instance",
+    metadata,
+    Column("sop_instance_uid", _UID, primary_key=True),
+    Column("sop_class_uid", _UID, nullable=False),
+    Column("study_instance_uid", _UID, nullable=False, index=True),
+    Column("series_instance_uid", _UID, nullable=False),
+    Column("transfer_syntax_uid", _UID, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("peer", Text, nullable=False),
+    Column("received_at", Float, nullable=False),
+)
+
+study = Table(
+    "study",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("study_instance_uid", _UID, nullable=False, unique=True),
+    Column("state", String(16), nullable=False, index=True),
+    Column("peer", Text, nullable=False),
+    Column("first_at", Float, nullable=False),
+    Column("last_at", Float, nullable=False),
+    Column("due_at", Float, nullable=False),
+    Column("instances", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("reason", Text, nullable=False, default=""),
+    Column("claimed_by", Text),
+    Column("claimed_until", Float),
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("key", String(32), nullable=False, unique=True),
+    Column("study_id", ForeignKey("study.id"), nullable=False, index=True),
+    Column("state", String(16), nullable=False, index=True),
+    Column("rule", Text, nullable=False),
+    Column("model_id", Text, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Column("series_instance_uid", _UID, nullable=False),
+    Column("input_digest", String(64), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("losses", Integer, nullable=False, default=0),
+    Column("created_at", Float, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("outcome", String(32), nullable=False, default=""),
+    Column("reason", Text, nullable=False, default=""),
+    Column("candidates", JSON, nullable=False),
+    Column("checks", JSON, nullable=False),
+    Column("claimed_by", Text),
+    Column("claimed_until", Float),
+    UniqueConstraint("study_id", "rule", "model_id", "model_version", "input_digest"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("job_id", ForeignKey("job.id"), nullable=False, index=True),
+    Column("destination", Text, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("sop_instance_uid", _UID, nullable=False),
+    Column("sop_class_uid", _UID, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_at", Float, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("claimed_by", Text),
+    Column("claimed_until", Float),
+    UniqueConstraint("destination", "sop_instance_uid"),
+    Index("ix_outbox_due", "state", "next_at"),
+)
+
+trail = Table(
+    "trail",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("event", String(32), nullable=False, index=True),
+    Column("study_id", _ID, index=True),
+    Column("job_id", _ID),
+    Column("before", String(16), nullable=False),
+    Column("after", String(16), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("detail", JSON, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
