@@ -1,0 +1,1 @@
+"""DICOM as the node knows it: identifiers, contexts, headers, geometry and pixels."""

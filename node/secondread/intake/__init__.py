@@ -1,0 +1,1 @@
+"""The door: associations, C-ECHO and C-STORE."""

@@ -1,0 +1,296 @@
+"""The storage SCP, spoken to over a real association by pynetdicom and by DCMTK."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom import AE
+from pynetdicom.sop_class import MRImageStorage, Verification
+from structlog.testing import capture_logs
+
+from secondread.access.peers import AccessList
+from secondread.domain.clock import SystemClock
+from secondread.domain.network import Peer
+from secondread.intake.server import ServerSettings, StorageServer
+from secondread.intake.storing import Limits, ObjectStore, Sender, read_file_header
+from secondread.store import Ledger, Spool
+
+LIMITS = Limits(object_bytes=1 << 26, minimum_free_bytes=0)
+SECRET = bytes(32)
+
+
+@dataclass
+class Node:
+    """A running SCP and what stands behind it."""
+
+    port: int
+    ledger: Ledger
+    spool: Spool
+    objects: ObjectStore
+
+    def audit(self, event: str) -> list[Any]:
+        """The trail's rows of one kind."""
+        with self.ledger.read() as view:
+            return list(view.trail.of_event(event))
+
+    def count(self) -> int:
+        """How many objects the ledger holds."""
+        with self.ledger.read() as view:
+            return view.instances.count()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    """An SCP on a free port that knows the scanner CT1 on loopback."""
+    ledger, spool = Ledger.open(tmp_path), Spool(tmp_path)
+    spool.prepare()
+    objects = ObjectStore(ledger, spool, LIMITS, SystemClock())
+    peers = (
+        Peer("ct", "CT1", ("127.0.0.0/8",), 2.0),
+        Peer("away", "CT2", ("10.9.9.9",), 2.0),
+    )
+    server = StorageServer(
+        ServerSettings("SECONDREAD", "127.0.0.1", 0, 2, 5.0),
+        AccessList(peers, "SECONDREAD"),
+        objects,
+        ledger,
+        SystemClock(),
+        SECRET,
+    )
+    yield Node(server.start(), ledger, spool, objects)
+    server.stop()
+    ledger.close()
+
+
+def associate(node: Node, calling: str = "CT1", called: str = "SECONDREAD") -> Any:
+    """An association as a scanner opens it."""
+    entity = AE(calling)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 5
+    entity.add_requested_context(Verification)
+    entity.add_requested_context(MRImageStorage, ExplicitVRLittleEndian)
+    return entity.associate("127.0.0.1", node.port, ae_title=called)
+
+
+def send_raw(association: Any, data: bytes, instance_uid: str) -> Dataset:
+    """C-STORE with any bytes in place of a data set."""
+    from io import BytesIO
+
+    from pynetdicom.dimse_primitives import C_STORE
+
+    request = C_STORE()
+    request.MessageID = 1
+    request.AffectedSOPClassUID = MRImageStorage
+    request.AffectedSOPInstanceUID = instance_uid
+    request.Priority = 2
+    request.DataSet = BytesIO(data)
+    context = next(
+        c for c in association.accepted_contexts if c.abstract_syntax == MRImageStorage
+    )
+    association._reactor_checkpoint.clear()
+    association.dimse.send_msg(request, context.context_id)
+    _, answer = association.dimse.get_msg(block=True)
+    association._reactor_checkpoint.set()
+    status = Dataset()
+    status.Status = answer.Status
+    status.ErrorComment = answer.ErrorComment or ""
+    return status
+
+
+def raw_data_set(path: Path) -> bytes:
+    """The bytes of a file behind its file meta information."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[140:144], "little")
+    return content[144 + length :]
+
+
+def test_object_is_kept_bit_for_bit(node: Node, head_series: Callable[..., Any]) -> None:
+    series = head_series("axial")
+    association = associate(node)
+    for path in series.paths:
+        assert association.send_c_store(dcmread(path)).Status == 0x0000
+    association.release()
+    assert node.count() == len(series.paths)
+    for path in series.paths:
+        source = dcmread(path)
+        stored = node.spool.object_path(str(source.SOPInstanceUID))
+        content = stored.read_bytes()
+        header = read_file_header(content)
+        assert content[header.size :] == raw_data_set(path)
+        assert header.ae_title == "CT1"
+        assert dcmread(stored) == source
+
+
+def test_same_object_again_is_success_and_is_not_doubled(
+    node: Node, head_series: Callable[..., Any]
+) -> None:
+    path = head_series("axial").paths[0]
+    association = associate(node)
+    assert [association.send_c_store(dcmread(path)).Status for _ in range(3)] == [0, 0, 0]
+    association.release()
+    assert node.count() == 1
+    with node.ledger.read() as view:
+        assert view.studies.list()[0].instances == 1
+
+
+def test_other_content_under_a_known_uid_is_quarantined(
+    node: Node, head_series: Callable[..., Any]
+) -> None:
+    path = head_series("axial").paths[0]
+    other = dcmread(path)
+    other.PixelData = bytes(len(other.PixelData))
+    association = associate(node)
+    assert association.send_c_store(dcmread(path)).Status == 0x0000
+    answer = association.send_c_store(other)
+    assert answer.Status == 0xA900
+    assert "other content" in answer.ErrorComment
+    assert association.send_c_echo().Status == 0x0000
+    association.release()
+    (kept,) = node.spool.quarantine.iterdir()
+    assert dcmread(kept).PixelData == other.PixelData
+    stored = node.spool.object_path(str(other.SOPInstanceUID))
+    assert dcmread(stored).PixelData == dcmread(path).PixelData
+    assert node.audit("object-refused")[-1].detail["code"] == "conflicting-instance"
+
+
+BAD = {
+    "a text file": (lambda data: b"This is no image. " * 40, 0xC000, "cannot-understand"),
+    "two bytes": (lambda data: data[:2], 0xC000, "cannot-understand"),
+    "cut in the pixels": (lambda data: data[: len(data) * 3 // 4], 0xC000, "cannot-understand"),
+    "cut in the header": (lambda data: data[:300], 0xC000, "cannot-understand"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_object_gets_a_status_and_the_association_lives_on(
+    node: Node, head_series: Callable[..., Any], kind: str
+) -> None:
+    spoil, status, code = BAD[kind]
+    good = head_series("axial").paths
+    association = associate(node)
+    uid = str(dcmread(good[0]).SOPInstanceUID)
+    with capture_logs() as lines:
+        answer = send_raw(association, spoil(raw_data_set(good[0])), uid)
+    assert answer.Status == status
+    assert answer.ErrorComment
+    assert association.send_c_store(dcmread(good[1])).Status == 0x0000
+    association.release()
+    assert node.count() == 1
+    (row,) = node.audit("object-refused")
+    assert (row.detail["code"], row.detail["status"]) == (code, status)
+    assert [line["code"] for line in lines if line["event"] == "object refused"] == [code]
+    assert not list(node.spool.incoming.iterdir())
+
+
+def test_data_set_that_names_another_object_is_refused(
+    node: Node, head_series: Callable[..., Any]
+) -> None:
+    path = head_series("axial").paths[0]
+    association = associate(node)
+    assert send_raw(association, raw_data_set(path), "1.2.3.4").Status == 0xA900
+    association.release()
+    assert node.count() == 0
+
+
+def test_image_without_pixels_is_refused(node: Node, head_series: Callable[..., Any]) -> None:
+    dataset = dcmread(head_series("axial").paths[0])
+    del dataset.PixelData
+    association = associate(node)
+    assert association.send_c_store(dataset).Status == 0xA900
+    association.release()
+
+
+@pytest.mark.parametrize(
+    ("calling", "called", "diagnostic", "code"),
+    [
+        ("STRANGER", "SECONDREAD", 3, "unknown-calling-ae"),
+        ("CT2", "SECONDREAD", 3, "wrong-address"),
+        ("CT1", "OTHERNODE", 7, "unknown-called-ae"),
+    ],
+)
+def test_stranger_is_refused_with_the_right_reason(
+    node: Node, calling: str, called: str, diagnostic: int, code: str
+) -> None:
+    association = associate(node, calling, called)
+    assert association.is_rejected
+    answer = association.acceptor.primitive
+    assert (answer.result, answer.result_source, answer.diagnostic) == (1, 1, diagnostic)
+    (row,) = node.audit("association-refused")
+    assert row.detail["code"] == code
+    assert (row.detail["calling"], row.detail["called"]) == (calling, called)
+    assert row.detail["address"] == "127.0.0.1"
+
+
+def test_one_association_too_many_may_try_again(node: Node) -> None:
+    open_ones = [associate(node), associate(node)]
+    third = associate(node)
+    assert third.is_rejected
+    answer = third.acceptor.primitive
+    assert (answer.result, answer.result_source, answer.diagnostic) == (2, 3, 2)
+    for association in open_ones:
+        assert association.send_c_echo().Status == 0x0000
+        association.release()
+
+
+def test_too_little_space_is_said_before_anything_is_written(
+    node: Node, head_series: Callable[..., Any]
+) -> None:
+    node.objects._limits = Limits(1 << 26, 1 << 60)
+    association = associate(node)
+    answer = association.send_c_store(dcmread(head_series("axial").paths[0]))
+    assert answer.Status == 0xA700
+    association.release()
+    assert not list(node.spool.stored())
+
+
+def test_file_without_a_row_is_adopted_after_a_power_cut(
+    node: Node, head_series: Callable[..., Any]
+) -> None:
+    association = associate(node)
+    for path in head_series("axial").paths[:3]:
+        association.send_c_store(dcmread(path))
+    association.release()
+    # What a power cut between the rename and the commit leaves: files, and no rows.
+    with node.ledger.begin() as change:
+        change.instances._connection.exec_driver_sql("DELETE FROM instance")
+        change.instances._connection.exec_driver_sql("DELETE FROM study")
+    (node.spool.objects / "aa").mkdir(exist_ok=True)
+    (node.spool.objects / "aa" / "junk.dcm").write_bytes(b"half a file")
+    (node.spool.incoming / "partial").write_bytes(b"x")
+    assert node.spool.discard_incoming() == 1
+    adopted = list(node.objects.adopt_orphans(lambda title: Sender("ct", title, 2.0)))
+    assert sum(error is None for _, error in adopted) == 3
+    assert sum(error is not None for _, error in adopted) == 1
+    assert node.count() == 3
+    with node.ledger.read() as view:
+        assert view.studies.list()[0].peer == "ct"
+    assert list(node.objects.adopt_orphans(lambda title: Sender("ct", title, 2.0))) == []
+
+
+def test_dcmtk_clients_are_served(
+    node: Node, head_series: Callable[..., Any], dcmtk: Callable[[str], str]
+) -> None:
+    series = head_series("sagittal")
+    place = ["-aet", "CT1", "-aec", "SECONDREAD", "127.0.0.1", str(node.port)]
+    subprocess.run([dcmtk("echoscu"), *place], check=True, timeout=30)
+    files = [str(path) for path in series.paths]
+    subprocess.run([dcmtk("storescu"), *place, *files[:4]], check=True, timeout=60)
+    subprocess.run([dcmtk("dcmsend"), *place, *files], check=True, timeout=60)
+    assert node.count() == len(files)
+    refused = subprocess.run(
+        [dcmtk("echoscu"), "-aet", "NOBODY", "-aec", "SECONDREAD", "127.0.0.1", str(node.port)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert refused.returncode != 0
+    assert "Calling AE Title Not Recognized" in refused.stderr + refused.stdout
+
+
