@@ -1,0 +1,1 @@
+"""Running models: the engines, and the worker process that they start."""

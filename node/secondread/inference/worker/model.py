@@ -1,0 +1,70 @@
+"""Loading a model package into the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from secondread.bundles.manifest import read_manifest, verify
+from secondread.errors import ManifestError
+from secondread.inference.worker.prediction import Prediction
+
+
+class Runtime(Protocol):
+    """Something that can run a model."""
+
+    def predict(
+        self, voxels: npt.NDArray[np.generic], affine_lps: npt.NDArray[np.float64]
+    ) -> Prediction:
+        """Label a volume ``(slice, row, column)``; ``affine_lps`` maps its voxels to LPS mm."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that is ready to run."""
+
+    digest: str
+    runtime: Runtime
+
+
+def _torch(manifest: Mapping[str, Any], folder: Path, device: str) -> Runtime:
+    from secondread.inference.worker.runtimes.torch import TorchRuntime  # noqa: PLC0415
+
+    return TorchRuntime(manifest, folder, device)
+
+
+def _classical(manifest: Mapping[str, Any], folder: Path, device: str) -> Runtime:
+    from secondread.inference.worker.runtimes.classical import ClassicalRuntime  # noqa: PLC0415
+
+    return ClassicalRuntime(manifest, folder, device)
+
+
+RUNTIMES: Mapping[str, Callable[[Mapping[str, Any], Path, str], Runtime]] = MappingProxyType(
+    {"classical": _classical, "torch": _torch}
+)
+
+
+def load_model(folder: Path, digest: str, device: str) -> LoadedModel:
+    """Verify a package against the digest that the ledger holds, and load it.
+
+    Raises:
+        ManifestError: a byte of it has changed, or its runtime is not one of ours.
+    """
+    manifest = read_manifest(folder)
+    if manifest.digest != digest:
+        raise ManifestError(
+            f"Model '{manifest.id}' has changed on disk since the node started; restart the node."
+        )
+    verify(manifest)
+    if manifest.runtime not in RUNTIMES:
+        known = ", ".join(sorted(RUNTIMES))
+        raise ManifestError(
+            f"Model '{manifest.id}' asks for the runtime '{manifest.runtime}'; known: {known}."
+        )
+    return LoadedModel(digest, RUNTIMES[manifest.runtime](manifest.raw, folder, device))

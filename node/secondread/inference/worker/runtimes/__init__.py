@@ -1,0 +1,1 @@
+"""Runtimes: what turns a manifest and a volume into a prediction."""

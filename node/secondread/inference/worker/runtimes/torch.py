@@ -1,0 +1,211 @@
+"""Run a packaged torch network; everything that is particular to a model stands in its manifest.
+
+Keys of `model.toml` that this runtime reads::
+
+    [runtime]              network, weights
+    [runtime.options]      precision = "bfloat16" | "float32"; mirror = true | false
+    [runtime.options.network]      keyword arguments of the network
+    [runtime.options.decoding]     classes, side_channel, keep_largest
+    [preprocessing]        grid, spacing_mm, centre_below_top_mm, passes, recentre_above_mm, ceiling
+    [envelope]             checks, see `secondread.inference.worker.envelope`
+
+``decoding.classes[k]`` says which label class k becomes: ``[value]``, or ``[left, right]`` for a
+structure whose side the logit ``side_channel`` tells (positive = patient's right); 0 means that
+the class is not among the outputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from scipy import ndimage
+
+from secondread.inference.worker import canonical, envelope
+from secondread.inference.worker.networks import build
+from secondread.inference.worker.prediction import Prediction
+
+__all__ = ["TorchRuntime"]
+
+PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+POSSIBLE = 0.05
+"""Where no class but the background is likelier than this, no label is looked for."""
+
+
+class TorchRuntime:
+    """A loaded network, ready for any number of volumes; not for two threads at once."""
+
+    def __init__(self, manifest: Mapping[str, Any], folder: Path, device: str = "cpu") -> None:
+        """Load the weights.
+
+        Args:
+            manifest: the parsed `model.toml`.
+            folder: where the model's files lie; their digests were checked by the caller.
+            device: a torch device, such as ``cpu`` or ``cuda:0``.
+
+        Raises:
+            ValueError: the manifest names a network, measure or precision that does not exist, or
+                weights that do not fit the network.
+        """
+        runtime = manifest["runtime"]
+        options = runtime["options"]
+        self._device = torch.device(device)
+        self._precision = PRECISIONS.get(options.get("precision", "float32"))
+        if self._precision is None:
+            raise ValueError(f"Unknown precision; known precisions: {', '.join(PRECISIONS)}")
+        self._mirror = bool(options.get("mirror", False))
+        self._preprocessing = dict(manifest["preprocessing"])
+        rules = manifest.get("envelope", {}).get("checks", [])
+        self._early = [r for r in rules if r["measure"] in envelope.IMAGE_MEASURES]
+        self._late = [r for r in rules if r["measure"] not in envelope.IMAGE_MEASURES]
+        decoding = options["decoding"]
+        self._pairs = np.array([(c[0], c[-1]) for c in decoding["classes"]], np.uint8)
+        self._side = decoding.get("side_channel")
+        self._keep_largest = bool(decoding.get("keep_largest", False))
+        self._network = build(runtime["network"], options.get("network", {}))
+        weights = load_file(folder / runtime["weights"])
+        try:
+            self._network.load_state_dict({k: v.float() for k, v in weights.items()})
+        except RuntimeError as error:
+            raise ValueError(f"{runtime['weights']} does not fit its network: {error}") from error
+        self._network.eval().to(self._device, memory_format=torch.channels_last_3d)
+
+    def predict(self, voxels: NDArray[Any], affine_lps: NDArray[np.float64]) -> Prediction:
+        """Segment one volume.
+
+        Args:
+            voxels: (slice, row, column), any real type.
+            affine_lps: 4x4, (slice, row, column, 1) → LPS mm.
+
+        Raises:
+            ValueError: not a volume, or an affine that cannot be inverted.
+        """
+        affine = np.asarray(affine_lps, np.float64)
+        if voxels.ndim != 3 or min(voxels.shape) < 2:
+            raise ValueError(f"Not a volume: shape {voxels.shape}")
+        if affine.shape != (4, 4) or not abs(np.linalg.det(affine[:3, :3])) > 1e-9:
+            raise ValueError("The affine is not an invertible 4x4 matrix")
+        nothing = np.zeros(voxels.shape, np.uint8)
+        foreground = canonical.locate(
+            voxels, affine, self._preprocessing.get("centre_below_top_mm")
+        )
+        first, refusal = envelope.judge(envelope.Evidence(foreground), self._early)
+        if foreground is None and refusal is None:
+            refusal = "The image is empty: nothing stands out from the background."
+        if foreground is None or refusal is not None:
+            return Prediction(nothing, refusal, first)
+        grid, image, channels = self._run(voxels, affine, foreground.centre_ras)
+        classes, shown = self._clean(channels)
+        evidence = envelope.Evidence(
+            foreground=foreground,
+            image=image,
+            classes=classes,
+            confidence=channels[..., : len(self._pairs)].max(axis=-1),
+            right=None if self._side is None else channels[..., -1] > 0.5,
+            spacing_mm=grid.spacing_mm,
+        )
+        checks, refusal = envelope.judge(evidence, self._late)
+        checks = first + checks
+        if refusal is not None:
+            return Prediction(nothing, refusal, checks)
+        shape = (voxels.shape[0], voxels.shape[1], voxels.shape[2])
+        labels = canonical.resample_back(channels, shown, grid, shape, affine, self._decide)
+        return Prediction(labels, None, checks)
+
+    def _run(
+        self,
+        voxels: NDArray[Any],
+        affine: NDArray[np.float64],
+        centre: tuple[float, float, float],
+    ) -> tuple[canonical.CanonicalGrid, NDArray[np.float32], NDArray[np.float32]]:
+        """Resample and run the network, again with a better centre where the first was far off.
+
+        Gives the grid, the image (x, y, z) and the probabilities (x, y, z, channel).
+        """
+        shape = tuple(int(n) for n in self._preprocessing["grid"])
+        spacing_mm = float(self._preprocessing["spacing_mm"])
+        passes = int(self._preprocessing.get("passes", 1))
+        enough_mm = float(self._preprocessing.get("recentre_above_mm", 0.0))
+        for turn in range(passes):
+            grid = canonical.CanonicalGrid((shape[0], shape[1], shape[2]), spacing_mm, centre)
+            image = canonical.resample(voxels, affine, grid)
+            image = canonical.normalise(image, float(self._preprocessing.get("ceiling", 1.5)))
+            channels = self._infer(image)
+            found = _largest(self._is_output(channels))
+            if turn == passes - 1 or not found.any():
+                break
+            box = ndimage.find_objects(found.view(np.uint8))[0]
+            middle = np.array([(part.start + part.stop - 1) / 2 for part in box])
+            better = grid.affine_ras[:3, :3] @ middle + grid.affine_ras[:3, 3]
+            if math.dist(better, centre) < enough_mm:
+                break
+            centre = (float(better[0]), float(better[1]), float(better[2]))
+        return grid, image, channels
+
+    def _is_output(self, channels: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Tell where a class that is among the outputs wins: (x, y, z)."""
+        winner = channels[..., : len(self._pairs)].argmax(axis=-1)
+        return self._pairs.any(axis=1)[winner]
+
+    @torch.inference_mode()
+    def _infer(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give probabilities (x, y, z, class), and last that of the right side where told."""
+        x = torch.from_numpy(np.ascontiguousarray(image))[None, None].to(self._device)
+        total = self._activate(self._logits(x))
+        if self._mirror:
+            mirrored = self._activate(self._logits(x.flip(2))).flip(0)
+            if self._side is not None:
+                mirrored[..., -1] = 1 - mirrored[..., -1]
+            total = (total + mirrored) / 2
+        return total.cpu().numpy()
+
+    def _logits(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+        enabled = self._precision is not torch.float32
+        with torch.autocast(self._device.type, self._precision, enabled=enabled):
+            logits: torch.Tensor = self._network(x)
+        return logits[0].permute(1, 2, 3, 0).float()
+
+    def _activate(self, logits: torch.Tensor) -> torch.Tensor:
+        probabilities = torch.softmax(logits[..., : len(self._pairs)], dim=-1)
+        if self._side is None:
+            return probabilities
+        right = torch.sigmoid(logits[..., self._side : self._side + 1])
+        return torch.cat((probabilities, right), dim=-1)
+
+    def _clean(
+        self, channels: NDArray[np.float32]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Give the class of every voxel, and where an output label is possible.
+
+        With `keep_largest`, what does not touch the biggest object becomes background.
+        """
+        shown = channels[..., 0] < 1 - POSSIBLE
+        classes = channels[..., : len(self._pairs)].argmax(axis=-1).astype(np.uint8)
+        if self._keep_largest:
+            body = ndimage.binary_dilation(_largest(self._is_output(channels)), iterations=2)
+            shown &= body
+            classes[~body] = 0
+        return classes, shown
+
+    def _decide(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Give the label of each row of probabilities."""
+        winner = rows[:, : len(self._pairs)].argmax(axis=1)
+        if self._side is None:
+            return self._pairs[winner, 0]
+        return self._pairs[winner, (rows[:, -1] > 0.5).astype(np.intp)]
+
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Keep the biggest connected piece of a mask."""
+    parts, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    kept: NDArray[np.bool_] = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    return kept
