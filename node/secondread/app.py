@@ -1,0 +1,236 @@
+"""The composition root: the only place that builds things."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+
+import structlog
+
+from secondread.bundles.registry import load_models
+from secondread.config.settings import Settings
+from secondread.domain.clock import SystemClock
+from secondread.domain.states import JOB_ENDS
+from secondread.errors import (
+    EXIT_OK,
+    EXIT_UNAVAILABLE,
+    ConfigurationError,
+    LedgerError,
+    SecondReadError,
+)
+from secondread.observe.keys import read_secret, study_key
+from secondread.observe.logging import configure
+from secondread.store import Ledger, Spool
+
+log = structlog.stdlib.get_logger(__name__)
+
+_LOCK_WAIT_S = 30.0
+_QUIET_POLL_S = 0.5
+_TIDY_S = 60.0
+_IDLE_S = 0.2
+
+
+class PortTakenError(SecondReadError):
+    """The node cannot listen where it is told to."""
+
+    exit_code = EXIT_UNAVAILABLE
+    audit_code = "port-taken"
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The ledger of this installation, for commands that look at it."""
+    return Ledger.open(settings.data_dir)
+
+
+def serve(settings: Settings, role: str | None, *, supervised: bool = False) -> int:
+    """Run the node, or one role of it, until SIGTERM or SIGINT; returns the exit code."""
+    configure(role or "supervisor", level=settings.log_level, output=settings.log_format)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if supervised:
+        threading.Thread(target=_end_with_supervisor, args=(stop,), daemon=True).start()
+    if role is None:
+        return _supervise(settings, stop)
+    spool = Spool(settings.data_dir)
+    spool.prepare()
+    with _only_one(settings, role, stop) as alone:
+        if alone:
+            ledger = Ledger.open(settings.data_dir)
+            try:
+                ROLES[role](settings, ledger, spool, stop)
+            finally:
+                ledger.close()
+    return EXIT_OK
+
+
+def _supervise(settings: Settings, stop: threading.Event) -> int:
+    from secondread.pipeline.supervisor import Supervisor
+
+    if settings.path is None:
+        raise ConfigurationError("The node needs a configuration file; see 'secondread config'.")
+    log.info("node starts", ae_title=settings.ae_title, data_dir=str(settings.data_dir))
+    code = Supervisor(settings.path).run(stop)
+    log.info("node stopped", exit_status=code)
+    return code
+
+
+def _end_with_supervisor(stop: threading.Event) -> None:
+    """Standard input is a pipe from the supervisor; its end means that the supervisor is gone."""
+    # The descriptor, not sys.stdin: its lock would be in the way at the end of the interpreter.
+    while os.read(0, 4096):
+        continue
+    stop.set()
+
+
+@contextmanager
+def _only_one(settings: Settings, role: str, stop: threading.Event) -> Iterator[bool]:
+    """Hold the role's lock, which the system gives back even after kill -9.
+
+    Raises:
+        LedgerError: another process keeps the role.
+    """
+    until = time.monotonic() + _LOCK_WAIT_S
+    with (settings.data_dir / f"{role}.lock").open("w") as lock:
+        while not stop.is_set():
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise LedgerError(
+                        f"Another node runs the role '{role}' on '{settings.data_dir}'; stop it, "
+                        "or give this one a data folder of its own."
+                    ) from None
+                stop.wait(0.1)
+                continue
+            yield True
+            return
+        yield False
+
+
+def _run_intake(settings: Settings, ledger: Ledger, spool: Spool, stop: threading.Event) -> None:
+    from secondread.access.peers import AccessList
+    from secondread.intake.server import ServerSettings, StorageServer
+    from secondread.intake.storing import Limits, ObjectStore, Sender
+
+    clock = SystemClock()
+    limits = Limits(settings.max_object_bytes, settings.minimum_free_bytes)
+    objects = ObjectStore(ledger, spool, limits, clock)
+    discarded = spool.discard_incoming()
+    peers = {peer.ae_title: peer for peer in settings.peers}
+    longest_s = max((peer.quiet_s for peer in settings.peers), default=60.0)
+
+    def sender_of(ae_title: str) -> Sender:
+        peer = peers.get(ae_title)
+        if peer is None:
+            return Sender("", ae_title, longest_s)
+        return Sender(peer.name, ae_title, peer.quiet_s)
+
+    for name, error in objects.adopt_orphans(sender_of):
+        if error is None:
+            log.warning("orphan adopted", file=name)
+        else:
+            log.error("orphan set aside", file=name, reason=str(error))
+            with ledger.begin() as change:
+                change.trail.append(
+                    clock.now(), "object-refused", f"Found in the spool: {error}",
+                    detail={"code": error.audit_code, "file": name},
+                )
+    log.info("spool read", discarded=discarded)
+    server = StorageServer(
+        ServerSettings(
+            ae_title=settings.ae_title,
+            host=settings.host,
+            port=settings.port,
+            max_associations=settings.max_associations,
+            timeout_s=settings.association_timeout_s,
+        ),
+        AccessList(settings.peers, settings.ae_title),
+        objects,
+        ledger,
+        clock,
+        read_secret(settings.data_dir),
+    )
+    try:
+        server.start()
+    except OSError as error:
+        raise PortTakenError(
+            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Stop what is "
+            "there, or change 'port' in [dicom]."
+        ) from None
+    stop.wait()
+    server.stop()
+
+
+def _run_pipeline(settings: Settings, ledger: Ledger, spool: Spool, stop: threading.Event) -> None:
+    from secondread.inference.engines.local import LocalEngine
+    from secondread.pipeline.assemble import close_quiet_studies
+    from secondread.pipeline.flow import Flow
+    from secondread.pipeline.workplace import Workplace
+    from secondread.schedule.timers import Timers
+
+    place = Workplace(
+        ledger=ledger,
+        spool=spool,
+        clock=SystemClock(),
+        owner=_owner("pipeline"),
+        ae_title=settings.ae_title,
+        uid_root=settings.uid_root,
+        device_serial=study_key("device", read_secret(settings.data_dir)),
+        rules=settings.rules,
+        models=MappingProxyType({model.id: model for model in settings.models}),
+        manifests=load_models(settings.models),
+    )
+    with ledger.begin() as change:
+        change.studies.release_claims_of("pipeline:")
+        change.jobs.release_claims_of("pipeline:")
+    engine = LocalEngine(settings.slots, settings.device, settings.threads_per_slot)
+    timers = Timers()
+    try:
+        for manifest in list(place.manifests.values())[:1]:
+            engine.warm(manifest.id, str(manifest.folder), manifest.digest)
+        timers.every(_QUIET_POLL_S, "quiet studies", lambda: close_quiet_studies(place))
+        timers.every(_TIDY_S, "work folders", lambda: _tidy(ledger, spool))
+        timers.start()
+        Flow(place, engine).run(stop)
+    finally:
+        timers.stop()
+        engine.close()
+
+
+def _run_deliver(settings: Settings, ledger: Ledger, spool: Spool, stop: threading.Event) -> None:
+    from secondread.delivery.courier import Courier
+
+    destinations = {destination.name: destination for destination in settings.destinations}
+    courier = Courier(ledger, spool, destinations, SystemClock(), _owner("deliver"))
+    with ledger.begin() as change:
+        change.outbox.release_claims_of("deliver:")
+    while not stop.is_set():
+        if not courier.step():
+            stop.wait(_IDLE_S)
+
+
+def _owner(role: str) -> str:
+    return f"{role}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def _tidy(ledger: Ledger, spool: Spool) -> None:
+    """Remove the arrays of jobs that have ended."""
+    with ledger.read() as view:
+        ended = view.jobs.keys_in(JOB_ENDS)
+    for folder in spool.work.iterdir():
+        if folder.name in ended:
+            shutil.rmtree(folder)
+
+
+ROLES: Mapping[str, Callable[[Settings, Ledger, Spool, threading.Event], None]] = MappingProxyType(
+    {"intake": _run_intake, "pipeline": _run_pipeline, "deliver": _run_deliver}
+)

@@ -1,0 +1,45 @@
+"""Putting a study back on its way, by hand."""
+
+from __future__ import annotations
+
+from secondread.domain.states import DeliveryState, JobState, StudyState
+from secondread.domain.study import Study
+from secondread.errors import UsageError
+from secondread.store import Transaction
+
+_RETRIED = "Retried by hand."
+
+
+def retry_study(change: Transaction, study: Study, now: float) -> int:
+    """Retry what failed in a study; results that exist are sent again, not computed again.
+
+    Returns:
+        How many jobs are retried.
+
+    Raises:
+        UsageError: the study is not waiting for a person.
+    """
+    if study.state not in {StudyState.HELD, StudyState.DONE}:
+        raise UsageError(
+            f"Study {study.id} is {study.state}; only one that is held or done can be retried."
+        )
+    count = 0
+    for job in change.jobs.of_study(study.id):
+        if job.state is not JobState.FAILED:
+            continue
+        count += 1
+        items = change.outbox.of_job(job.id)
+        for item in items:
+            if item.state is DeliveryState.DEAD:
+                change.outbox.move(item, DeliveryState.READY, now, _RETRIED)
+        if items:
+            after, outcome = JobState.WRITTEN, job.outcome
+        elif job.outcome:
+            after, outcome = JobState.REFUSED, job.outcome
+        else:
+            after, outcome = JobState.QUEUED, ""
+        change.jobs.move(
+            job, after, now, _RETRIED, losses=0, next_at=now, outcome=outcome, reason=""
+        )
+    change.studies.move(study, StudyState.ASSEMBLING, now, _RETRIED)
+    return count

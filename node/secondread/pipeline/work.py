@@ -1,0 +1,93 @@
+"""What the stages that work on jobs share: claiming, and what a failure means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from secondread.domain.job import Job
+from secondread.domain.states import JobState
+from secondread.errors import NotAnalysedError, SecondReadError
+from secondread.pipeline.workplace import ATTEMPTS_MAX, LEASE_S, Workplace
+
+log = structlog.stdlib.get_logger(__name__)
+
+NOT_ANALYSED = "not analysed"
+
+
+def claim(place: Workplace, states: Sequence[JobState], lease_s: float = LEASE_S) -> Job | None:
+    """Claim the next job in one of these states.
+
+    A job that took the process down at every try is given up instead.
+    """
+    now = place.clock.now()
+    with place.ledger.begin() as change:
+        job = change.jobs.claim(states, place.owner, now, lease_s)
+        if job is None or job.attempts <= ATTEMPTS_MAX:
+            return job
+    fail(
+        place,
+        job,
+        f"The node failed {ATTEMPTS_MAX} times in state '{job.state}'; see the log, then retry.",
+    )
+    return None
+
+
+def attempt(place: Workplace, job: Job, action: Callable[[Job], None]) -> None:
+    """Do one stage's work on a claimed job; a refusal or a failure ends up in the ledger."""
+    try:
+        action(job)
+    except NotAnalysedError as error:
+        refuse(place, job, str(error), error.outcome)
+    except SecondReadError as error:
+        if error.retryable:
+            postpone(place, job, str(error))
+        else:
+            fail(place, job, str(error))
+    except OSError as error:
+        # A full or failing disk: nothing is lost by waiting.
+        postpone(place, job, f"The disk did not answer: {error.strerror}.")
+    except Exception as error:
+        # One study must not stop the others; the fault is ours and the log has its trace.
+        log.exception("stage failed", job=job.key, state=str(job.state))
+        fail(place, job, f"The node failed with {type(error).__name__}; see the log, then retry.")
+
+
+def refuse(place: Workplace, job: Job, reason: str, outcome: str) -> None:
+    """Not analysed, because …"""
+    log.info("not analysed", job=job.key, model=job.model_id, outcome=outcome)
+    with place.ledger.begin() as change:
+        change.jobs.move(
+            job,
+            JobState.REFUSED,
+            place.clock.now(),
+            f"Not analysed: {reason}",
+            detail={"outcome": outcome},
+            outcome=NOT_ANALYSED,
+            reason=reason,
+        )
+
+
+def fail(place: Workplace, job: Job, reason: str) -> None:
+    """A dead letter: a person has to look."""
+    log.error("job failed", job=job.key, model=job.model_id, reason=reason)
+    with place.ledger.begin() as change:
+        now = place.clock.now()
+        change.jobs.move(job, JobState.FAILED, now, reason, reason=reason)
+        change.studies.close_if_finished(job.study_id, now)
+
+
+def queue_again(place: Workplace, job: Job, reason: str) -> None:
+    """Start over from the images, which are never lost."""
+    log.warning("job starts over", job=job.key, reason=reason)
+    with place.ledger.begin() as change:
+        change.jobs.move(job, JobState.QUEUED, place.clock.now(), reason)
+
+
+def postpone(place: Workplace, job: Job, reason: str) -> None:
+    """Try again in a while."""
+    wait_s = min(2.0**job.attempts, 300.0)
+    log.warning("job postponed", job=job.key, wait_s=wait_s, reason=reason)
+    with place.ledger.begin() as change:
+        change.jobs.postpone(job, place.clock.now() + wait_s)
