@@ -1,0 +1,1 @@
+"""The operator's file: schema, load, explain, template."""

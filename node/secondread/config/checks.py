@@ -1,0 +1,137 @@
+"""What must hold between the tables, and what is allowed but probably not meant."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from secondread.config.faults import Fault, unknown_name
+from secondread.config.first_party import first_party_folder, first_party_ids
+from secondread.config.schema import ROW_KEY, ModelRow, PeerRow, RuleRow
+from secondread.config.settings import Settings
+from secondread.config.source import Source
+from secondread.config.tables import Tables, place, title
+
+
+def cross_check(source: Source, tables: Tables) -> Iterator[Fault]:
+    """Faults between tables; tables that are faulty in themselves count as present."""
+    yield from _duplicates(source)
+    yield from _shared_titles(source, tables)
+    for index, rule in enumerate(tables.rows["rules"]):
+        if isinstance(rule, RuleRow):
+            yield from _unknown_references(source, index, rule)
+    for index, model in enumerate(tables.rows["models"]):
+        if isinstance(model, ModelRow):
+            yield from _absent_model(source, index, model)
+
+
+def _names(source: Source, table: str) -> list[str]:
+    rows = source.raw.get(table, [])
+    key = ROW_KEY[table]
+    named = (
+        [row.get(key) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    )
+    return [name for name in named if isinstance(name, str)]
+
+
+def _duplicates(source: Source) -> Iterator[Fault]:
+    for table, key in ROW_KEY.items():
+        for name, count in Counter(_names(source, table)).items():
+            if count > 1:
+                rows = [
+                    index
+                    for index, row in enumerate(source.raw[table])
+                    if isinstance(row, dict) and row.get(key) == name
+                ]
+                sentence = (
+                    f"There are {count} [[{table}]] called '{name}'; each needs a {key} of its own."
+                )
+                yield Fault(place(source, (table, rows[1], key)), sentence)
+
+
+def _shared_titles(source: Source, tables: Tables) -> Iterator[Fault]:
+    """One AE title in two peers would leave open which of them is calling."""
+    first: dict[str, str] = {}
+    for index, peer in enumerate(tables.rows["peers"]):
+        if not isinstance(peer, PeerRow):
+            continue
+        if peer.ae_title in first:
+            sentence = (
+                f"[[peers]] '{peer.name}' has the AE title of [[peers]] '{first[peer.ae_title]}': "
+                f"'{peer.ae_title}'. Put the addresses of both into one of them."
+            )
+            yield Fault(place(source, ("peers", index, "ae_title")), sentence)
+        first.setdefault(peer.ae_title, peer.name)
+
+
+def _unknown_references(source: Source, index: int, rule: RuleRow) -> Iterator[Fault]:
+    said_by = title(("rules", index), {"name": rule.name})
+    wanted = [
+        ("models", "model", [rule.model]),
+        ("destinations", "destinations", rule.destinations),
+        ("peers", "peers", rule.peers),
+    ]
+    for table, key, names in wanted:
+        known = _names(source, table)
+        for name in names:
+            if name not in known:
+                where = place(source, ("rules", index, key))
+                yield Fault(where, unknown_name(table, name, said_by, known))
+
+
+def _absent_model(source: Source, index: int, model: ModelRow) -> Iterator[Fault]:
+    if model.path is None and not first_party_folder(model.id).is_dir():
+        sentence = (
+            f"[[models]] '{model.id}' has no path, and no model of that id comes with SecondRead "
+            f"({', '.join(first_party_ids()) or 'none does'}). Give its folder as 'path'."
+        )
+        yield Fault(place(source, ("models", index)), sentence)
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something that is allowed but probably not meant, and what to do about it."""
+
+    sentence: str
+    remedy: str
+
+
+def remarks(settings: Settings) -> tuple[Remark, ...]:
+    """What is allowed but probably not what the operator wants."""
+    return tuple(_remarks(settings))
+
+
+def _remarks(settings: Settings) -> Iterator[Remark]:
+    if not settings.peers:
+        yield Remark("Nobody may send to this node.", "Add your scanners or router to [[peers]].")
+    if not settings.destinations:
+        yield Remark("Results have nowhere to go.", "Add your PACS to [[destinations]].")
+    if not settings.models:
+        yield Remark("No model is switched on.", "Add one to [[models]].")
+    if not settings.rules:
+        yield Remark("Studies are kept, but no model looks at them.", "Add a rule to [[rules]].")
+    for peer in settings.peers:
+        wide = [text for text in peer.addresses if ip_network(text, strict=False).prefixlen == 0]
+        if wide:
+            yield Remark(
+                f"Peer '{peer.name}' may call from any address ({', '.join(wide)}).",
+                "Give its own address in [[peers]].",
+            )
+    if settings.rules:
+        yield from _unused(settings)
+
+
+def _unused(settings: Settings) -> Iterator[Remark]:
+    models = {rule.model for rule in settings.rules}
+    for model in settings.models:
+        if model.id not in models:
+            yield Remark(f"No rule uses model '{model.id}'.", "Name it in [[rules]], or remove it.")
+    destinations = {name for rule in settings.rules for name in rule.destinations}
+    for destination in settings.destinations:
+        if destination.name not in destinations:
+            yield Remark(
+                f"No rule sends to destination '{destination.name}'.",
+                "Name it in [[rules]], or remove it.",
+            )

@@ -1,0 +1,76 @@
+"""Where each value of the configuration came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from secondread.config.load import examine
+from secondread.config.positions import KeyPath
+from secondread.config.schema import ROW_KEY, ROWS, SECTIONS
+from secondread.config.settings import Settings
+from secondread.config.source import Source
+from secondread.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One value; ``key`` reads like ``dicom.port`` or ``peers.ct1.ae_title``.
+
+    ``origin`` is ``default``, ``secondread.toml:12`` or the name of an environment variable.
+    """
+
+    key: str
+    value: Any
+    origin: str
+
+
+def explain(path: Path | None = None) -> tuple[Settings, tuple[Explained, ...]]:
+    """The settings and every value of the file's tables, in the order of the schema.
+
+    Raises:
+        ConfigurationError: there is no configuration, or anything is wrong with it.
+    """
+    examined = examine(path)
+    if examined.settings is None:
+        raise ConfigurationError(
+            f"The configuration '{examined.source.path}' has faults; see: secondread config check."
+        )
+    source = examined.source
+    return examined.settings, (*_scalars(source), *_rows(source, examined.settings))
+
+
+def _scalars(source: Source) -> Iterator[Explained]:
+    overrides = {(entry.section, entry.key): entry for entry in source.overrides}
+    for section, schema in SECTIONS.items():
+        table = source.raw.get(section, {})
+        for key, field in schema.model_fields.items():
+            name = f"{section}.{key}"
+            override = overrides.get((section, key))
+            if override is not None:
+                yield Explained(name, override.text, override.variable)
+            elif key in table:
+                yield Explained(name, table[key], _origin(source, (section, key)))
+            else:
+                yield Explained(name, field.get_default(), "default")
+
+
+def _rows(source: Source, settings: Settings) -> Iterator[Explained]:
+    for table, schema in ROWS.items():
+        for index, row in enumerate(source.raw.get(table, [])):
+            for key, field in schema.model_fields.items():
+                name = f"{table}.{row[ROW_KEY[table]]}.{key}"
+                if key in row:
+                    yield Explained(name, row[key], _origin(source, (table, index, key)))
+                    continue
+                value = field.get_default(call_default_factory=True)
+                if value is None:  # a default that depends on other settings
+                    value = getattr(getattr(settings, table)[index], key)
+                yield Explained(name, value, "default")
+
+
+def _origin(source: Source, path: KeyPath) -> str:
+    line = source.positions.line_of(path)
+    return f"{source.path.name}:{line}" if line else source.path.name

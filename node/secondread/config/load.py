@@ -1,0 +1,159 @@
+"""From the operator's file to checked settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from secondread.config.checks import cross_check
+from secondread.config.faults import Fault, faults_error
+from secondread.config.first_party import first_party_folder
+from secondread.config.schema import (
+    DestinationRow,
+    DicomSection,
+    InferenceSection,
+    LogSection,
+    ModelRow,
+    NodeSection,
+    PeerRow,
+    RuleRow,
+)
+from secondread.config.settings import GIB, MIB, Settings
+from secondread.config.source import Source, read_source
+from secondread.config.tables import Tables, read_tables
+from secondread.domain.network import Destination, ModelReference, Peer, Rule
+
+Table = TypeVar("Table", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A configuration that was read: its settings, or None and what is wrong with it."""
+
+    source: Source
+    settings: Settings | None
+    faults: tuple[Fault, ...]
+
+
+def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read, check and convert the configuration; ``path`` None searches the usual places.
+
+    Raises:
+        ConfigurationError: there is none, or anything is wrong with it; the message tells all
+            faults, a line for each.
+    """
+    examined = examine(path, environment)
+    if examined.settings is None:
+        raise faults_error(examined.source.path, examined.faults)
+    return examined.settings
+
+
+def examine(path: Path | None = None, environment: Mapping[str, str] = os.environ) -> Examined:
+    """Read and check the configuration without raising for what is wrong inside it.
+
+    Raises:
+        ConfigurationError: there is no file, it cannot be read, or it is not TOML.
+    """
+    source = read_source(path, environment)
+    tables = read_tables(source)
+    faults = (*tables.faults, *cross_check(source, tables))
+    if faults:
+        return Examined(source, None, tuple(sorted(faults, key=_line)))
+    return Examined(source, _settings(source.path, tables), ())
+
+
+def _line(fault: Fault) -> tuple[int, str]:
+    """Faults in the order of the file; those of the environment come last."""
+    number = fault.where.removeprefix("line ")
+    return (int(number), "") if number.isdecimal() else (1_000_000_000, fault.where)
+
+
+def _section(tables: Tables, name: str, kind: type[Table]) -> Table:
+    section = tables.sections[name]
+    assert isinstance(section, kind)
+    return section
+
+
+def _rows(tables: Tables, name: str, kind: type[Table]) -> tuple[Table, ...]:
+    return tuple(row for row in tables.rows[name] if isinstance(row, kind))
+
+
+def _settings(path: Path, tables: Tables) -> Settings:
+    node = _section(tables, "node", NodeSection)
+    dicom = _section(tables, "dicom", DicomSection)
+    inference = _section(tables, "inference", InferenceSection)
+    log = _section(tables, "log", LogSection)
+    folder = path.parent
+    return Settings(
+        path=path,
+        ae_title=node.ae_title,
+        data_dir=_resolved(folder, node.data_dir),
+        uid_root=node.uid_root,
+        minimum_free_bytes=round(node.minimum_free_gib * GIB),
+        host=dicom.host,
+        port=dicom.port,
+        max_associations=dicom.max_associations,
+        association_timeout_s=dicom.association_timeout_s,
+        max_object_bytes=dicom.max_object_mib * MIB,
+        peers=tuple(_peer(row) for row in _rows(tables, "peers", PeerRow)),
+        destinations=tuple(
+            _destination(row, node.ae_title)
+            for row in _rows(tables, "destinations", DestinationRow)
+        ),
+        rules=tuple(_rule(row) for row in _rows(tables, "rules", RuleRow)),
+        models=tuple(_model(row, folder) for row in _rows(tables, "models", ModelRow)),
+        slots=inference.slots,
+        device=inference.device,
+        threads_per_slot=inference.threads,
+        log_level=log.level,
+        log_format=log.format,
+    )
+
+
+def _resolved(folder: Path, text: str) -> Path:
+    """An absolute path; a relative one counts from the folder of the configuration file."""
+    return Path(os.path.normpath(folder / Path(text).expanduser()))
+
+
+def _peer(row: PeerRow) -> Peer:
+    return Peer(
+        name=row.name,
+        ae_title=row.ae_title,
+        addresses=tuple(row.addresses),
+        quiet_s=float(row.quiet_s),
+    )
+
+
+def _destination(row: DestinationRow, own_ae_title: str) -> Destination:
+    return Destination(
+        name=row.name,
+        ae_title=row.ae_title,
+        host=row.host,
+        port=row.port,
+        calling_ae_title=row.calling_ae_title or own_ae_title,
+        timeout_s=float(row.timeout_s),
+        attempts_max=row.attempts_max,
+    )
+
+
+def _rule(row: RuleRow) -> Rule:
+    return Rule(
+        name=row.name,
+        model=row.model,
+        destinations=tuple(dict.fromkeys(row.destinations)),
+        peers=tuple(dict.fromkeys(row.peers)),
+        modalities=tuple(dict.fromkeys(row.modalities)),
+        study_description=row.study_description,
+        priority=row.priority,
+        report_not_analysed=row.report_not_analysed,
+    )
+
+
+def _model(row: ModelRow, folder: Path) -> ModelReference:
+    path = first_party_folder(row.id) if row.path is None else _resolved(folder, row.path)
+    return ModelReference(id=row.id, path=str(path), qualification=row.qualification)

@@ -1,0 +1,271 @@
+"""The sections of the configuration file, their keys, defaults and limits.
+
+The description of each field is its documentation: docs/configuration.md and the file that
+``secondread config init`` writes are checked against it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_network
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+_UID_ROOT_MAX = 39  # leaves 24 digits of a 64-character UID (PS3.5 9.1) for the derived part
+_AE_TITLE_MAX = 16
+
+
+def _check_ae_title(title: str) -> str:
+    """PS3.5 table 6.2-1, AE: 1 to 16 characters of ISO 646, no backslash, no control characters."""
+    if not title.strip(" "):
+        raise ValueError("must not be empty or all spaces")
+    if title != title.strip(" "):
+        raise ValueError("must not begin or end with a space; those do not count in an AE title")
+    if len(title) > _AE_TITLE_MAX:
+        raise ValueError(f"has {len(title)} characters; an AE title has 16 at the most")
+    if not all(" " <= character <= "~" and character != "\\" for character in title):
+        raise ValueError("may hold only plain ASCII letters, digits and signs, and no backslash")
+    return title
+
+
+def _check_network(address: str) -> str:
+    try:
+        ip_network(address, strict=False)
+    except ValueError:
+        raise ValueError(
+            f"has '{address}', which is not an IP address or network "
+            "such as 10.1.2.3 or 10.1.2.0/24"
+        ) from None
+    return address
+
+
+def _check_host(host: str) -> str:
+    if not host or re.search(r"[\s/\\]", host):
+        raise ValueError("must be a host name or an IP address, without port or scheme")
+    return host
+
+
+def _check_uid_root(root: str) -> str:
+    """PS3.5 9.1: components of digits, no leading zeros; the first is 0, 1 or 2."""
+    if not root:
+        return root
+    if not re.fullmatch(r"[012](\.(0|[1-9][0-9]*))+", root):
+        raise ValueError("must be digits and dots, such as 1.2.826.0.1.3680043.10.999")
+    if len(root) > _UID_ROOT_MAX:
+        raise ValueError(f"has {len(root)} characters; {_UID_ROOT_MAX} is the most")
+    return root
+
+
+def _check_device(device: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", device):
+        raise ValueError("must be 'cpu', 'cuda' or 'cuda:0', 'cuda:1' …")
+    return device
+
+
+def _check_pattern(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"is not a valid regular expression: {error}") from None
+    return pattern
+
+
+def _check_not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+def _check_model_id(name: str) -> str:
+    """The id becomes a folder name, so it must not climb out of its parent."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise ValueError("may hold only letters, digits, '_', '-' and '.'")
+    return name
+
+
+AeTitle = Annotated[str, AfterValidator(_check_ae_title)]
+Network = Annotated[str, AfterValidator(_check_network)]
+Host = Annotated[str, AfterValidator(_check_host)]
+Name = Annotated[str, AfterValidator(_check_not_blank)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class _Section(BaseModel):
+    """TOML has types of its own, so nothing is converted; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class NodeSection(_Section):
+    """Who the node is and where it keeps its data."""
+
+    ae_title: AeTitle = Field(
+        "SECONDREAD", description="The node's own AE title, 1 to 16 characters."
+    )
+    data_dir: Name = Field(
+        "/var/lib/secondread",
+        description="Folder of the ledger, the spool and the results: a local disk. "
+        "A relative path counts from the folder of the configuration file.",
+    )
+    uid_root: Annotated[str, AfterValidator(_check_uid_root)] = Field(
+        "", description="Your organisation's own UID root. Empty: UIDs under 2.25."
+    )
+    minimum_free_gib: float = Field(
+        1.0,
+        ge=0,
+        description="With less free space than this (GiB) objects are answered 'out of resources' "
+        "(0xA700), and the sender tries again later.",
+    )
+
+
+class DicomSection(_Section):
+    """Where the node listens, and how much it takes."""
+
+    host: Host = Field(
+        "0.0.0.0", description="Address to listen on; 0.0.0.0 is every IPv4 interface."
+    )
+    port: Port = Field(
+        11112, description="Port to listen on, 1 to 65535; below 1024 needs privileges."
+    )
+    max_associations: int = Field(
+        50, ge=1, le=1000, description="Associations at a time; one more is told to try again."
+    )
+    association_timeout_s: float = Field(
+        30.0, ge=1, le=3600, description="Seconds of silence after which an association is aborted."
+    )
+    max_object_mib: int = Field(
+        2048, ge=1, le=65536, description="Objects larger than this (MiB) are refused."
+    )
+
+
+class InferenceSection(_Section):
+    """Where the models run."""
+
+    slots: int = Field(
+        1, ge=1, le=64, description="How many models run at a time, a process for each."
+    )
+    device: Annotated[str, AfterValidator(_check_device)] = Field(
+        "cpu", description="'cpu', 'cuda', or one card such as 'cuda:0'."
+    )
+    threads: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="CPU threads of one model; 0 is all cores divided by the slots.",
+    )
+
+
+class LogSection(_Section):
+    """What is logged, and how. Logs go to standard error and hold no patient data."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="'debug', 'info', 'warning' or 'error'."
+    )
+    format: Literal["json", "console"] = Field(
+        "json", description="'json' for machines, 'console' for people."
+    )
+
+
+class PeerRow(_Section):
+    """Who may send. Nobody else may open an association."""
+
+    name: Name = Field(description="Your name for it; must be unique.")
+    ae_title: AeTitle = Field(description="The AE title it calls itself.")
+    addresses: list[Network] = Field(
+        min_length=1, description="IP addresses or networks it may call from."
+    )
+    quiet_s: float = Field(
+        30.0,
+        ge=0.1,
+        le=86400,
+        description="Seconds without a new object after which a study is complete.",
+    )
+
+
+class DestinationRow(_Section):
+    """Where results can go: a storage SCP, usually the PACS."""
+
+    name: Name = Field(description="Your name for it; must be unique.")
+    ae_title: AeTitle = Field(description="The AE title to call.")
+    host: Host = Field(description="Its host name or IP address.")
+    port: Port = Field(description="Its DICOM port.")
+    calling_ae_title: AeTitle | None = Field(
+        None, description="What the node calls itself there. Default: the node's own AE title."
+    )
+    timeout_s: float = Field(
+        30.0, ge=1, le=3600, description="Seconds to wait for a connection or an answer."
+    )
+    attempts_max: int = Field(
+        20, ge=1, le=10000, description="Failed tries after which an object waits for a person."
+    )
+
+
+class RuleRow(_Section):
+    """Which studies go to which model, and where the results go. Every rule that fits applies."""
+
+    name: Name = Field(description="Your name for it; must be unique.")
+    model: Name = Field(description="The id of one of the [[models]].")
+    destinations: list[str] = Field(min_length=1, description="Names of [[destinations]].")
+    peers: list[str] = Field(
+        default_factory=list, description="Only studies of these [[peers]]. Default: any."
+    )
+    modalities: list[Name] = Field(
+        default_factory=list, description="Only these modalities, such as 'MR'. Default: any."
+    )
+    study_description: Annotated[str, AfterValidator(_check_pattern)] = Field(
+        "",
+        description="A regular expression that must be found in the Study Description. "
+        "Default: any.",
+    )
+    priority: int = Field(0, ge=-100, le=100, description="Higher goes first.")
+    report_not_analysed: bool = Field(
+        True,
+        description="Whether a study that the model will not take gets a report that says why.",
+    )
+
+
+class ModelRow(_Section):
+    """The models that are switched on."""
+
+    id: Annotated[str, AfterValidator(_check_model_id)] = Field(
+        description="The model's id, as its model.toml says."
+    )
+    path: str | None = Field(
+        None,
+        description="Its folder. Default: the model of that id that comes with SecondRead. "
+        "A relative path counts from the folder of the configuration file.",
+    )
+    qualification: Literal["RESEARCH", "PRODUCT"] = Field(
+        "RESEARCH",
+        description="Content Qualification of its results (PS3.3 C.8.13.2.1.1): "
+        "'RESEARCH' or 'PRODUCT'.",
+    )
+
+
+SECTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(
+    {
+        "node": NodeSection,
+        "dicom": DicomSection,
+        "inference": InferenceSection,
+        "log": LogSection,
+    }
+)
+"""``[name]``: one table of scalars, each of which the environment may override."""
+
+ROWS: Mapping[str, type[BaseModel]] = MappingProxyType(
+    {
+        "peers": PeerRow,
+        "destinations": DestinationRow,
+        "rules": RuleRow,
+        "models": ModelRow,
+    }
+)
+"""``[[name]]``: any number of tables."""
+
+ROW_KEY: Mapping[str, str] = MappingProxyType(
+    {"peers": "name", "destinations": "name", "rules": "name", "models": "id"}
+)
+"""The key that tells the rows of an array apart."""

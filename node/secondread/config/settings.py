@@ -1,0 +1,58 @@
+"""The node's settings, as everything above this room sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from secondread.domain.network import Destination, ModelReference, Peer, Rule
+
+MIB = 1024**2
+GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A checked configuration; lengths of time in seconds, sizes in bytes.
+
+    Attributes:
+        path: the file it was read from, or None where it was built by a test.
+        ae_title: the node's own application entity title.
+        data_dir: absolute folder of the ledger, the spool and the results.
+        uid_root: the operator's own UID root, or empty for UIDs under 2.25 (PS3.5 B.2).
+        minimum_free_bytes: below this much free space the node answers 0xA700 to C-STORE.
+        host: address to listen on.
+        port: port to listen on.
+        max_associations: associations at a time; one more is refused as transient (2, 3, 2).
+        association_timeout_s: seconds without a byte after which an association is aborted.
+        max_object_bytes: a larger object is refused with 0xA700.
+        peers: who may open an association; nobody else may.
+        destinations: where results can go.
+        rules: which studies go to which model, and where their results go.
+        models: the models that are switched on.
+        slots: models that run at a time.
+        device: ``cpu``, ``cuda`` or ``cuda:<index>``.
+        threads_per_slot: CPU threads of one model; 0 means all cores divided by the slots.
+        log_level: ``debug``, ``info``, ``warning`` or ``error``.
+        log_format: ``json`` or ``console``.
+    """
+
+    path: Path | None = None
+    ae_title: str = "SECONDREAD"
+    data_dir: Path = Path("/var/lib/secondread")
+    uid_root: str = ""
+    minimum_free_bytes: int = GIB
+    host: str = "0.0.0.0"
+    port: int = 11112
+    max_associations: int = 50
+    association_timeout_s: float = 30.0
+    max_object_bytes: int = 2 * GIB
+    peers: tuple[Peer, ...] = ()
+    destinations: tuple[Destination, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    models: tuple[ModelReference, ...] = ()
+    slots: int = 1
+    device: str = "cpu"
+    threads_per_slot: int = 0
+    log_level: str = "info"
+    log_format: str = "json"

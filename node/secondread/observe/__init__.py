@@ -1,0 +1,1 @@
+"""What the node says about itself: logs without patients, and keys in their place."""
