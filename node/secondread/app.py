@@ -29,6 +29,7 @@ from secondread.errors import (
 from secondread.observe.keys import read_secret, study_key
 from secondread.observe.logging import configure
 from secondread.store import Ledger, Spool
+from secondread.store.door import held_open
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -52,6 +53,8 @@ def open_ledger(settings: Settings) -> Ledger:
 
 def serve(settings: Settings, role: str | None, *, supervised: bool = False) -> int:
     """Run the node, or one role of it, until SIGTERM or SIGINT; returns the exit code."""
+    # Whatever is written from here on, by anybody in these processes, is the node's alone.
+    os.umask(0o077)
     configure(role or "supervisor", level=settings.log_level, output=settings.log_format)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -166,7 +169,10 @@ def _run_intake(settings: Settings, ledger: Ledger, spool: Spool, stop: threadin
             f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Stop what is "
             "there, or change 'port' in [dicom]."
         ) from None
-    stop.wait()
+    with ledger.begin() as change:
+        change.studies.restart_quiet_time(clock.now())
+    with held_open(settings.data_dir):
+        stop.wait()
     server.stop()
 
 

@@ -122,9 +122,13 @@ def send_files(files: Sequence[Path], address: Address) -> Iterator[SendResult]:
             if path not in readable:
                 yield SendResult(path, NOT_DICOM, meaning_of(NOT_DICOM))
                 continue
-            if not association.is_established:
-                raise PeerUnreachableError(f"{_shown(address)} ended the association.")
-            yield _send(association, path)
+            result = _send(association, path)
+            if result.status == NO_ANSWER:
+                # The association may still count as established, and the next request on it, or
+                # its release, would wait for the whole time-out again.
+                association.abort()
+                raise PeerUnreachableError(f"{_shown(address)} did not answer: the connection broke.")
+            yield result
     finally:
         if association.is_established:
             association.release()
@@ -143,8 +147,6 @@ def send_one(path: Path, address: Address) -> str:
         shown = f"{_shown(address)} answered 0x{result.status:04X}: {result.meaning}."
         if result.status == CONTEXT_REFUSED:
             raise PeerRefusedError(f"{_shown(address)}: {result.meaning}.")
-        if result.status == NO_ANSWER:
-            raise PeerUnreachableError(f"{_shown(address)} did not answer the C-STORE request.")
         if 0xA700 <= result.status <= 0xA7FF or result.status in {0x0213, 0x0110}:
             raise PeerUnreachableError(shown)
         raise PeerRefusedError(shown)

@@ -11,7 +11,8 @@ from secondread.domain.states import StudyState
 class Study:
     """One row of the ledger's study table; times are seconds since the epoch, UTC.
 
-    ``due_at`` is when the study counts as complete unless another object comes first.
+    ``due_at`` is when the study counts as complete unless another object comes first, which is
+    ``quiet_s`` seconds after the last object, or after the door opened again.
     ``reason`` is the sentence shown to people for the present state.
     """
 
@@ -21,6 +22,7 @@ class Study:
     peer: str
     first_at: float
     last_at: float
+    quiet_s: float
     due_at: float
     instances: int
     attempts: int

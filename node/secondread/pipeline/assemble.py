@@ -12,22 +12,27 @@ from secondread.domain.job import Plan
 from secondread.domain.states import StudyState
 from secondread.domain.study import Study
 from secondread.errors import SecondReadError
+from secondread.store.door import is_open
 from secondread.pipeline.workplace import ATTEMPTS_MAX, LEASE_S, Workplace
 
 log = structlog.stdlib.get_logger(__name__)
 
 
 def close_quiet_studies(place: Workplace) -> int:
-    """Send the studies on whose quiet time has passed; how many."""
+    """Send the studies on whose quiet time has passed; how many.
+
+    While the door is shut nothing can arrive, so silence means nothing.
+    """
     now = place.clock.now()
+    if not is_open(place.spool.root):
+        return 0
     with place.ledger.read() as view:
         if not view.studies.due(now):
             return 0
     with place.ledger.begin() as change:
         due = change.studies.due(now)
         for study in due:
-            quiet_s = study.due_at - study.last_at
-            text = f"Complete: {study.instances} objects, none new for {quiet_s:g} s."
+            text = f"Complete: {study.instances} objects, none new for {study.quiet_s:g} s."
             change.studies.move(study, StudyState.ASSEMBLING, now, text)
             log.info("study complete", study_id=study.id, objects=study.instances)
     return len(due)

@@ -42,6 +42,7 @@ class Studies:
                 "peer": record.peer,
                 "first_at": now,
                 "last_at": now,
+                "quiet_s": quiet_s,
                 "due_at": now + quiet_s,
                 "instances": 1,
                 "attempts": 0,
@@ -62,7 +63,12 @@ class Studies:
         statement = (
             sa.update(study)
             .where(study.c.id == found.id)
-            .values(last_at=now, due_at=now + quiet_s, instances=study.c.instances + 1)
+            .values(
+                last_at=now,
+                quiet_s=quiet_s,
+                due_at=now + quiet_s,
+                instances=study.c.instances + 1,
+            )
             .returning(study)
         )
         return _record(self._connection.execute(statement).one())
@@ -86,6 +92,15 @@ class Studies:
         self._trail.append(
             at, "study", reason, study_id=record.id, change=(record.state, after), detail=detail
         )
+
+    def restart_quiet_time(self, now: float) -> int:
+        """Give every study that is receiving its whole quiet time again; how many there are."""
+        statement = (
+            sa.update(study)
+            .where(study.c.state == StudyState.RECEIVING)
+            .values(due_at=now + study.c.quiet_s)
+        )
+        return self._connection.execute(statement).rowcount
 
     def due(self, now: float) -> Sequence[Study]:
         """The studies that are receiving and whose quiet time has passed."""

@@ -50,6 +50,7 @@ study = Table(
     Column("peer", Text, nullable=False),
     Column("first_at", Float, nullable=False),
     Column("last_at", Float, nullable=False),
+    Column("quiet_s", Float, nullable=False),
     Column("due_at", Float, nullable=False),
     Column("instances", Integer, nullable=False),
     Column("attempts", Integer, nullable=False, default=0),

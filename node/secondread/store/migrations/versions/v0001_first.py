@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("peer", sa.Text, nullable=False),
         sa.Column("first_at", sa.Float, nullable=False),
         sa.Column("last_at", sa.Float, nullable=False),
+        sa.Column("quiet_s", sa.Float, nullable=False),
         sa.Column("due_at", sa.Float, nullable=False),
         sa.Column("instances", sa.Integer, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),

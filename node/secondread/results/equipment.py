@@ -1,0 +1,111 @@
+"""Who made a result: the node, the scanner whose images it used, and the algorithm."""
+
+from __future__ import annotations
+
+from highdicom.content import AlgorithmIdentificationSequence
+from highdicom.sr.coding import CodedConcept
+from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
+from pydicom.uid import UID
+
+from secondread.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from secondread.results import coding
+from secondread.results.context import ResultContext
+from secondread.results.identity import copy_identity
+from secondread.results.wording import plain
+
+_LONG_STRING = 64
+_SHORT_TEXT = 1024
+_SCANNER = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions")
+
+
+def name_algorithm(context: ResultContext) -> AlgorithmIdentificationSequence:
+    """Algorithm Identification (PS3.3 table 10-19); its parameters hold the package's digest."""
+    manifest = context.manifest
+    return AlgorithmIdentificationSequence(
+        name=plain(manifest.id, _LONG_STRING),
+        family=coding.ARTIFICIAL_INTELLIGENCE,
+        version=plain(manifest.version, _LONG_STRING),
+        source=plain(manifest.manufacturer, _LONG_STRING),
+        parameters={"package_sha256": manifest.digest},
+    )
+
+
+def _list_equipment(context: ResultContext) -> list[Dataset]:
+    """Contributing Equipment (PS3.3 C.12.1.1.5), the algorithm as IHE AI Results asks for it."""
+    manifest, source = context.manifest, context.reference
+    items: list[Dataset] = []
+    if source.get("Manufacturer"):
+        scanner = _purpose(coding.ACQUISITION_EQUIPMENT)
+        for keyword in _SCANNER:
+            if source.get(keyword):
+                scanner[keyword] = source[keyword]
+        items.append(scanner)
+    algorithm = _purpose(coding.PROCESSING_ALGORITHM)
+    algorithm.Manufacturer = plain(manifest.manufacturer, _LONG_STRING)
+    algorithm.ManufacturerModelName = plain(manifest.id, _LONG_STRING)
+    algorithm.SoftwareVersions = plain(manifest.version, _LONG_STRING)
+    algorithm.DeviceUID = context.model_uid
+    algorithm.ContributionDescription = plain(manifest.title, _SHORT_TEXT)
+    return [*items, algorithm]
+
+
+def _purpose(code: Code) -> Dataset:
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(code)]
+    return item
+
+
+def sign(result: Dataset, context: ResultContext) -> None:
+    """Replace whatever the library put there by chance of time or number, and add what it omits.
+
+    After this the object depends on the job alone, is in the source's study under the source's
+    patient, and says who made it.
+    """
+    copy_identity(context.reference, result)
+    created = context.created
+    date, time = created.strftime("%Y%m%d"), created.strftime("%H%M%S")
+    result.InstanceCreationDate = result.ContentDate = result.SeriesDate = date
+    result.InstanceCreationTime = result.ContentTime = result.SeriesTime = time
+    result.InstanceCreatorUID = context.device_uid
+    result.DeviceUID = context.device_uid
+    result.ContributingEquipmentSequence = _list_equipment(context)
+    result.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    result.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+
+
+def stand_in(header: Dataset) -> Dataset:
+    """What highdicom needs of a source object, and no more.
+
+    Real headers break it in many ways: absent type 2 attributes, a sex of 'M ', character sets
+    that it does not list. Identity is copied afterwards, unchanged.
+    """
+    brief = Dataset()
+    for keyword in [
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+        "FrameOfReferenceUID",
+        "Modality",
+        "Rows",
+        "Columns",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+    ]:
+        if keyword in header:
+            brief[keyword] = header[keyword]
+    for keyword in [
+        "PatientName",
+        "PatientID",
+        "PatientBirthDate",
+        "PatientSex",
+        "StudyDate",
+        "StudyTime",
+        "AccessionNumber",
+        "ReferringPhysicianName",
+        "StudyID",
+    ]:
+        setattr(brief, keyword, None)
+    return brief

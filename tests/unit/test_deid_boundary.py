@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from secondread.assembly.volume import read_volume
+from secondread.deid.boundary import load_prepared, prepare
+from secondread.domain.volume import SourceSlice, Volume
+from secondread.errors import PixelDataError
+from tests.slices import make_series, store_all
+
+
+def _volume(kind=np.int16) -> Volume:
+    affine = np.array([[0, 0, 0.3, -1 / 3], [0, 1, 0, 1e-7], [2, 0, 0, 5], [0, 0, 0, 1]])
+    voxels = np.arange(24).reshape(2, 3, 4).astype(kind)
+    return Volume(voxels, affine, (SourceSlice("2.25.1", "2.25.2", 1),) * 2)
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.float32])
+def test_the_array_and_its_geometry_come_back_exactly(tmp_path, kind):
+    volume = _volume(kind)
+    prepared = prepare(volume, tmp_path / "work" / "k")
+    assert load_prepared(tmp_path / "work" / "k") == prepared
+    loaded = np.load(prepared.path, mmap_mode="r")
+    assert loaded.dtype == kind
+    assert loaded.flags.c_contiguous
+    np.testing.assert_array_equal(loaded, volume.voxels)
+    np.testing.assert_array_equal(np.array(prepared.affine_lps), volume.affine_lps)
+    assert prepared.shape == (2, 3, 4)
+
+
+def test_a_view_takes_none_of_its_base_along(tmp_path):
+    base = np.full((4, 6, 8), 7777, np.int16)
+    base[::2, :3, :4] = 1
+    volume = Volume(base[::2, :3, :4], np.eye(4), ())
+    prepared = prepare(volume, tmp_path)
+    assert prepared.path.read_bytes().count(np.int16(7777).tobytes()) == 0
+
+
+def test_doing_it_again_gives_the_same_bytes(tmp_path):
+    first = prepare(_volume(), tmp_path / "a").path.parent
+    again = prepare(_volume(), tmp_path / "a").path.parent
+    other = prepare(_volume(), tmp_path / "b").path.parent
+    assert first == again
+    for path in first.iterdir():
+        assert path.read_bytes() == (other / path.name).read_bytes()
+
+
+def test_nothing_of_the_patient_goes_through(tmp_path):
+    secrets = {
+        "PatientName": "Zebedee^Quill",
+        "PatientID": "MRN-8842317",
+        "StudyDate": "20240229",
+        "SeriesDescription": "for Dr Quill",
+        "AccessionNumber": "ACC5551",
+    }
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    instances = store_all(make_series(5, **secrets), spool)
+    prepared = prepare(read_volume(instances, spool), tmp_path / "work" / "k3y")
+    folder = prepared.path.parent
+    assert sorted(path.name for path in folder.iterdir()) == ["geometry.json", "volume.npy"]
+    leaked = b"".join(path.name.encode() + path.read_bytes() for path in folder.iterdir())
+    known = [*secrets.values(), "Zebedee", "2.25.100", "2.25.2000", str(spool)]
+    assert [secret for secret in known if secret.encode() in leaked] == []
+    # The control: the same search finds them in what was received.
+    received = b"".join(path.read_bytes() for path in spool.iterdir())
+    assert all(secret.encode() in received for secret in secrets.values())
+
+
+def test_only_the_owner_may_look(tmp_path):
+    prepared = prepare(_volume(), tmp_path / "k")
+    assert prepared.path.parent.stat().st_mode & 0o077 == 0
+    assert prepared.path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        Volume(np.zeros((2, 3), np.int16), np.eye(4), ()),
+        Volume(np.zeros((2, 3, 4), np.int64), np.eye(4), ()),
+        Volume(np.empty((1, 1, 1), object), np.eye(4), ()),
+        Volume(np.zeros((2, 3, 4), np.int16), np.eye(3), ()),
+        Volume(np.zeros((2, 3, 4), np.int16), np.full((4, 4), np.nan), ()),
+    ],
+)
+def test_what_is_not_a_volume_stays_out(tmp_path, volume):
+    with pytest.raises(PixelDataError):
+        prepare(volume, tmp_path / "k")
+    assert not (tmp_path / "k").exists()
+
+
+def test_half_of_it_does_not_count(tmp_path):
+    prepared = prepare(_volume(), tmp_path)
+    prepared.path.unlink()
+    with pytest.raises(FileNotFoundError):
+        load_prepared(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        load_prepared(tmp_path / "never")
