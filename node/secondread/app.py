@@ -144,7 +144,9 @@ def _run_intake(settings: Settings, ledger: Ledger, spool: Spool, stop: threadin
             log.error("orphan set aside", file=name, reason=str(error))
             with ledger.begin() as change:
                 change.trail.append(
-                    clock.now(), "object-refused", f"Found in the spool: {error}",
+                    clock.now(),
+                    "object-refused",
+                    f"Found in the spool: {error}",
                     detail={"code": error.audit_code, "file": name},
                 )
     log.info("spool read", discarded=discarded)

@@ -1,4 +1,4 @@
-"""A node as its operator runs it: a configuration file, ``secondread serve``, and real processes."""
+"""A node as its operator runs it: a configuration file and ``secondread serve``."""
 
 from __future__ import annotations
 
@@ -147,7 +147,15 @@ destinations = ["pacs"]
     def command(self, *arguments: str) -> Any:
         """What a command of the CLI answers with ``--json``."""
         done = subprocess.run(
-            [sys.executable, "-m", "secondread", *arguments, "--json", "--config", str(self.config)],
+            [
+                sys.executable,
+                "-m",
+                "secondread",
+                *arguments,
+                "--json",
+                "--config",
+                str(self.config),
+            ],
             capture_output=True,
             text=True,
             timeout=60,
@@ -234,5 +242,3 @@ def start_node(
     yield start
     for node in nodes:
         node.stop()
-
-

@@ -45,13 +45,9 @@ class Sender:
     tcp_nodelay: str = "1"
 
 
+SECONDREAD_SEND = "-m secondread send {folder} --to SECONDREAD@{host}:{port} --calling BENCH --json"
 SENDERS = (
-    Sender(
-        "secondread send",
-        sys.executable,
-        ("-m", "secondread", "send", "{folder}", "--to", "SECONDREAD@{host}:{port}", "--calling")
-        + ("BENCH", "--json"),
-    ),
+    Sender("secondread send", sys.executable, tuple(SECONDREAD_SEND.split())),
     Sender(
         "storescu, TCP_NODELAY=1",
         "storescu",

@@ -91,9 +91,7 @@ def send_raw(association: Any, data: bytes, instance_uid: str) -> Dataset:
     request.AffectedSOPInstanceUID = instance_uid
     request.Priority = 2
     request.DataSet = BytesIO(data)
-    context = next(
-        c for c in association.accepted_contexts if c.abstract_syntax == MRImageStorage
-    )
+    context = next(c for c in association.accepted_contexts if c.abstract_syntax == MRImageStorage)
     association._reactor_checkpoint.clear()
     association.dimse.send_msg(request, context.context_id)
     _, answer = association.dimse.get_msg(block=True)
@@ -292,5 +290,3 @@ def test_dcmtk_clients_are_served(
     )
     assert refused.returncode != 0
     assert "Calling AE Title Not Recognized" in refused.stderr + refused.stdout
-
-

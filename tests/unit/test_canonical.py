@@ -6,6 +6,7 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
+
 from secondread.inference.worker.canonical import (
     CanonicalGrid,
     locate,

@@ -97,3 +97,11 @@ def test_half_of_it_does_not_count(tmp_path):
         load_prepared(tmp_path)
     with pytest.raises(FileNotFoundError):
         load_prepared(tmp_path / "never")
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0\0", b"[]", b'{"shape": [1, 2]}'])
+def test_a_damaged_geometry_counts_as_none(tmp_path, content):
+    prepare(_volume(), tmp_path)
+    (tmp_path / "geometry.json").write_bytes(content)
+    with pytest.raises(FileNotFoundError):
+        load_prepared(tmp_path)

@@ -72,14 +72,18 @@ def load_prepared(folder: Path) -> PreparedVolume:
     """What ``prepare`` wrote.
 
     Raises:
-        FileNotFoundError: there is nothing, or not all of it; prepare it again.
+        FileNotFoundError: there is nothing, not all of it, or it is damaged; prepare it again.
     """
     path = folder / VOLUME_NAME
-    geometry = json.loads((folder / GEOMETRY_NAME).read_text("ascii"))
+    content = (folder / GEOMETRY_NAME).read_bytes()
     if not path.is_file():
         raise FileNotFoundError(path)
-    slices, rows, columns = geometry["shape"]
-    affine = tuple(tuple(float(value) for value in row) for row in geometry["affine_lps"])
+    try:
+        geometry = json.loads(content)
+        slices, rows, columns = geometry["shape"]
+        affine = tuple(tuple(float(value) for value in row) for row in geometry["affine_lps"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise FileNotFoundError(folder / GEOMETRY_NAME) from error
     return PreparedVolume(path, (int(slices), int(rows), int(columns)), affine)
 
 

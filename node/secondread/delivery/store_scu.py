@@ -127,7 +127,9 @@ def send_files(files: Sequence[Path], address: Address) -> Iterator[SendResult]:
                 # The association may still count as established, and the next request on it, or
                 # its release, would wait for the whole time-out again.
                 association.abort()
-                raise PeerUnreachableError(f"{_shown(address)} did not answer: the connection broke.")
+                raise PeerUnreachableError(
+                    f"{_shown(address)} did not answer: the connection broke."
+                )
             yield result
     finally:
         if association.is_established:
@@ -241,8 +243,8 @@ def _associate(address: Address, contexts: list[PresentationContext]) -> Any:
     if association.is_rejected:
         answer: Any = association.acceptor.primitive
         why = _REJECTIONS.get((answer.result_source, answer.diagnostic), "without a reason")
-        error = f"{_shown(address)} rejected the association {why}."
-        raise PeerRefusedError(error) if answer.result == 1 else PeerUnreachableError(error)
+        sentence = f"{_shown(address)} rejected the association {why}."
+        raise PeerRefusedError(sentence) if answer.result == 1 else PeerUnreachableError(sentence)
     if not getattr(association, "accepted_contexts", None) and association.is_aborted:
         rejected = getattr(association, "rejected_contexts", None)
         if rejected:

@@ -28,7 +28,7 @@ class Peer:
         return tuple(ip_network(address, strict=False) for address in self.addresses)
 
     def is_at(self, address: str) -> bool:
-        """Whether the peer may call from this IP address; an IPv4-mapped IPv6 one counts as IPv4."""
+        """Whether the peer may call from this IP address; IPv4-mapped IPv6 counts as IPv4."""
         caller = ip_address(address)
         mapped = getattr(caller, "ipv4_mapped", None)
         return any((mapped or caller) in network for network in self.networks)

@@ -88,9 +88,7 @@ JOB_TABLE: StateTable = _table(
     }
 )
 
-DELIVERY_TABLE: StateTable = _table(
-    {D.READY: {D.SENT, D.DEAD}, D.SENT: set(), D.DEAD: {D.READY}}
-)
+DELIVERY_TABLE: StateTable = _table({D.READY: {D.SENT, D.DEAD}, D.SENT: set(), D.DEAD: {D.READY}})
 
 _TABLES: Mapping[type[StrEnum], StateTable] = MappingProxyType(
     {StudyState: STUDY_TABLE, JobState: JOB_TABLE, DeliveryState: DELIVERY_TABLE}

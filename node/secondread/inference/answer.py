@@ -11,9 +11,7 @@ import numpy.typing as npt
 from secondread.errors import InvalidPredictionError
 
 
-def load_labels(
-    path: Path, shape: tuple[int, ...], labels: Sequence[int]
-) -> npt.NDArray[np.uint8]:
+def load_labels(path: Path, shape: tuple[int, ...], labels: Sequence[int]) -> npt.NDArray[np.uint8]:
     """The label map that a worker wrote, ``(slice, row, column)`` uint8.
 
     Raises:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import structlog
 from pydicom.dataset import Dataset
 from pynetdicom import AE, _config, evt
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import register_uid, uid_to_service_class
@@ -63,6 +66,7 @@ class StorageServer:
         self._clock = clock
         self._secret = secret
         self._server: Any = None
+        self._callers: WeakKeyDictionary[Association, Peer] = WeakKeyDictionary()
 
     def start(self) -> int:
         """Listen; returns the port.
@@ -116,18 +120,16 @@ class StorageServer:
         if isinstance(decision, Refusal):
             titles = {"calling": calling, "called": called, "address": address}
             self._note_refusal(decision.code, decision.reason, titles)
-            association.acse.send_reject(
-                decision.result, decision.source, decision.diagnostic
-            )
+            association.acse.send_reject(decision.result, decision.source, decision.diagnostic)
             association.is_rejected = True
             association.kill()
             return
-        association.peer = decision
+        self._callers[association] = decision
         log.info("association opened", peer=decision.name, address=address)
 
     def _on_rejected(self, event: evt.Event) -> None:
         """Told after ACSE itself refused, which it does only when too many are open."""
-        peer: Peer | None = getattr(event.assoc, "peer", None)
+        peer = self._callers.get(event.assoc)
         name = peer.name if peer else "?"
         self._note_refusal(
             _REJECTED_BY_ACSE,
@@ -146,17 +148,17 @@ class StorageServer:
             )
 
     def _on_abort(self, event: evt.Event) -> None:
-        peer: Peer | None = getattr(event.assoc, "peer", None)
+        peer = self._callers.get(event.assoc)
         if peer is not None:
             log.warning("association aborted", peer=peer.name)
 
     def _on_echo(self, event: evt.Event) -> int:
-        log.info("echo", peer=event.assoc.peer.name)
+        log.info("echo", peer=self._callers[event.assoc].name)
         return SUCCESS
 
     def _on_store(self, event: evt.Event) -> Dataset:
-        peer: Peer = event.assoc.peer
-        request = event.request
+        peer = self._callers[event.assoc]
+        request = cast(C_STORE, event.request)
         announced = Announcement(
             sop_class_uid=str(request.AffectedSOPClassUID),
             sop_instance_uid=str(request.AffectedSOPInstanceUID),
@@ -183,7 +185,11 @@ class StorageServer:
         reason = str(error) if known else "The node failed while it stored the object."
         code = error.audit_code if isinstance(error, SecondReadError) else "failed"
         log.warning(
-            "object refused", peer=peer.name, object=key, code=code, reason=reason,
+            "object refused",
+            peer=peer.name,
+            object=key,
+            code=code,
+            reason=reason,
             status=f"0x{status:04X}",
         )
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import structlog
 
 from secondread.assembly.selection import plan
@@ -12,8 +10,8 @@ from secondread.domain.job import Plan
 from secondread.domain.states import StudyState
 from secondread.domain.study import Study
 from secondread.errors import SecondReadError
-from secondread.store.door import is_open
 from secondread.pipeline.workplace import ATTEMPTS_MAX, LEASE_S, Workplace
+from secondread.store.door import is_open
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -74,7 +72,14 @@ class Assemble:
                 return
             for job in planned.jobs:
                 change.jobs.add(study.id, job, now)
-            detail = {"candidates": [asdict(c) for job in planned.jobs for c in job.candidates]}
+            # Not the descriptions: they are free text and can name a person.
+            detail = {
+                "candidates": [
+                    {"series": c.series_instance_uid, "accepted": c.accepted, "reason": c.reason}
+                    for job in planned.jobs
+                    for c in job.candidates
+                ]
+            }
             if not planned.jobs:
                 change.studies.move(current, StudyState.DONE, now, planned.reason)
                 log.info("study not wanted", study_id=study.id)

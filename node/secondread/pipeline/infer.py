@@ -138,7 +138,11 @@ class Infer:
         with place.ledger.begin() as change:
             now = place.clock.now()
             change.trail.append(
-                now, "job-lost", outcome.reason, study_id=job.study_id, job_id=job.id,
+                now,
+                "job-lost",
+                outcome.reason,
+                study_id=job.study_id,
+                job_id=job.id,
                 detail=asdict(outcome.ticket),
             )
             change.jobs.postpone(job, now, lost=True)

@@ -77,9 +77,7 @@ class Supervisor:
             return code
         if now - child.started > _STEADY_S:
             child.pause_s = _FIRST_PAUSE_S
-        log.error(
-            "role died", of_role=child.role, exit_status=code, restart_in_s=child.pause_s
-        )
+        log.error("role died", of_role=child.role, exit_status=code, restart_in_s=child.pause_s)
         child.restart_at = now + child.pause_s
         child.pause_s = min(child.pause_s * 2, _LONGEST_PAUSE_S)
         return None

@@ -55,7 +55,7 @@ def attempt(place: Workplace, job: Job, action: Callable[[Job], None]) -> None:
 
 
 def refuse(place: Workplace, job: Job, reason: str, outcome: str) -> None:
-    """Not analysed, because …"""
+    """The job ends as 'not analysed', for this reason."""
     log.info("not analysed", job=job.key, model=job.model_id, outcome=outcome)
     with place.ledger.begin() as change:
         change.jobs.move(

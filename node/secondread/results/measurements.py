@@ -47,12 +47,12 @@ def measure(
     size = max((label.value for label in structures), default=0) + 1
     size = max(size, int(labels.max(initial=0)) + 1)
     counts, sums, squares = np.zeros(size), np.zeros(size), np.zeros(size)
-    shift = float(volume.voxels[labels > 0][:1].sum()) if labels.any() else 0.0
+    # Shifted by a value of the data, so that the variance does not drown in the mean's square.
+    shift = float(volume.voxels.flat[int(np.argmax(labels > 0))])
     for plane, signal in zip(labels, volume.voxels, strict=True):
         if not plane.any():
             continue
         names = plane.ravel()
-        # Shifted by a value of the data, so that the variance does not drown in the mean's square.
         values = signal.ravel().astype(np.float64) - shift
         counts += np.bincount(names, minlength=size)
         sums += np.bincount(names, values, minlength=size)

@@ -51,7 +51,6 @@ NOT_FOUND = "Not found"
 _WHY_PARTIAL = "Not analysed; the reason is a comment in the report."
 _LANGUAGE = CodedConcept("en", "RFC5646", "English")
 _LONG_STRING = 64
-_SHORT_TEXT = 1024
 _CONTAINS = RelationshipTypeValues.CONTAINS
 _MODIFIES = RelationshipTypeValues.HAS_CONCEPT_MOD
 
@@ -74,7 +73,8 @@ def make_report(
         for one in measured:
             if one.voxels:
                 number = numbers[one.label.value]
-                groups.append(_measure_group(context, one, segmentation, number)[0])
+                made = _measure_group(context, one, segmentation, number)
+                groups.extend(item for item in made if isinstance(item, ContentItem))
     absent = [one.label.meaning for one in measured if not one.voxels]
     notes = []
     if not groups:
@@ -199,7 +199,7 @@ def _evaluate(context: ResultContext, summary: Code, notes: Sequence[str]) -> Co
     )
     for sentence in sentences:
         evaluations.ContentSequence.append(
-            TextContentItem(coding.COMMENT, plain(sentence, _SHORT_TEXT), _CONTAINS)
+            TextContentItem(coding.COMMENT, plain(sentence), _CONTAINS)
         )
     return evaluations
 

@@ -42,8 +42,8 @@ def write_results(
         ResultError: the label map does not fit the volume or the manifest.
         GateError: an object is not what it should be; nothing is left in place.
     """
-    measured = measure(context.analysed, labels, context.manifest.labels)
     segmentation = make_segmentation(context, labels)
+    measured = measure(context.analysed, labels, context.manifest.labels)
     report = make_report(context, measured, segmentation)
     objects = []
     if segmentation is not None:

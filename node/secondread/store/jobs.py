@@ -63,13 +63,15 @@ class Jobs:
             "candidates": [asdict(candidate) for candidate in planned.candidates],
             "checks": [],
         }
-        record = _record(self._connection.execute(job.insert().values(**values).returning(job)).one())
-        text = f"Not analysed: {planned.refusal}" if planned.refusal else (
-            f"Planned for model '{planned.model_id}' {planned.model_version}."
+        record = _record(
+            self._connection.execute(job.insert().values(**values).returning(job)).one()
         )
-        self._trail.append(
-            at, "job", text, study_id=study_id, job_id=record.id, change=("", state)
+        text = (
+            f"Not analysed: {planned.refusal}"
+            if planned.refusal
+            else (f"Planned for model '{planned.model_id}' {planned.model_version}.")
         )
+        self._trail.append(at, "job", text, study_id=study_id, job_id=record.id, change=("", state))
         return record
 
     def move(
@@ -167,4 +169,6 @@ class Jobs:
         """The model's plausibility checks: (name, value, low, high, passed)."""
         query = sa.select(job.c.checks).where(job.c.id == job_id)
         rows: list[list[Any]] = self._connection.execute(query).scalar_one()
-        return tuple((str(n), float(v), float(lo), float(hi), bool(ok)) for n, v, lo, hi, ok in rows)
+        return tuple(
+            (str(n), float(v), float(lo), float(hi), bool(ok)) for n, v, lo, hi, ok in rows
+        )

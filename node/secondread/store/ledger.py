@@ -128,8 +128,8 @@ def _migrate(engine: sa.Engine, data_dir: Path) -> None:
             "newer version wrote it. Install that version again."
         )
     # Alembic costs 0.2 s to import and is needed once in a ledger's life.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic import command
+    from alembic.config import Config
 
     with (data_dir / "migration.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

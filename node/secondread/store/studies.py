@@ -104,9 +104,7 @@ class Studies:
 
     def due(self, now: float) -> Sequence[Study]:
         """The studies that are receiving and whose quiet time has passed."""
-        query = sa.select(study).where(
-            study.c.state == StudyState.RECEIVING, study.c.due_at <= now
-        )
+        query = sa.select(study).where(study.c.state == StudyState.RECEIVING, study.c.due_at <= now)
         return tuple(_record(row) for row in self._connection.execute(query))
 
     def claim(self, owner: str, now: float, lease_s: float) -> Study | None:

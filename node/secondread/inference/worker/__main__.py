@@ -42,9 +42,7 @@ def main(device: str) -> None:
         try:
             if loaded is None or loaded.digest != assignment.model_digest:
                 loaded = None
-                loaded = load_model(
-                    Path(assignment.model_folder), assignment.model_digest, device
-                )
+                loaded = load_model(Path(assignment.model_folder), assignment.model_digest, device)
             answer = _run(loaded, assignment, started)
         except SecondReadError as error:
             answer = _failure(assignment, str(error), error.audit_code, started)
@@ -53,7 +51,8 @@ def main(device: str) -> None:
         except Exception as error:
             # Whatever somebody's model does wrong, the engine hears it as a sentence.
             reason = f"The model stopped with {type(error).__name__}."
-            print(f"{reason} {error}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"{reason} {error}\n")
+            sys.stderr.flush()
             answer = _failure(assignment, reason, "model", started)
         write_message(answers, asdict(answer))
 

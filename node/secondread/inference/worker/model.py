@@ -34,13 +34,13 @@ class LoadedModel:
 
 
 def _torch(manifest: Mapping[str, Any], folder: Path, device: str) -> Runtime:
-    from secondread.inference.worker.runtimes.torch import TorchRuntime  # noqa: PLC0415
+    from secondread.inference.worker.runtimes.torch import TorchRuntime
 
     return TorchRuntime(manifest, folder, device)
 
 
 def _classical(manifest: Mapping[str, Any], folder: Path, device: str) -> Runtime:
-    from secondread.inference.worker.runtimes.classical import ClassicalRuntime  # noqa: PLC0415
+    from secondread.inference.worker.runtimes.classical import ClassicalRuntime
 
     return ClassicalRuntime(manifest, folder, device)
 

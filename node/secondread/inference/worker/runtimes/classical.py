@@ -41,8 +41,12 @@ class ClassicalRuntime:
         self._smoothing_mm = float(manifest["preprocessing"].get("smoothing_mm", 0.0))
         try:
             self._structures = tuple(
-                {**row, "label": int(row["label"]), "low": float(row["low"]),
-                 "high": float(row["high"])}
+                {
+                    **row,
+                    "label": int(row["label"]),
+                    "low": float(row["low"]),
+                    "high": float(row["high"]),
+                }
                 for row in manifest["runtime"]["options"]["structures"]
             )
         except KeyError as error:

@@ -1,0 +1,48 @@
+# Every target does all of its own set-up. `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all bench check clean
+
+BIN := .venv/bin
+# make demo STUDY=/path/to/a/DICOM/folder
+STUDY ?=
+# make test ARGS="-k geometry"
+ARGS ?=
+
+help:
+	@echo "make demo       a real MR head through the whole node into a PACS; results in out/demo"
+	@echo "make test       linters, types, import contracts and the tests (minutes)"
+	@echo "make test-all   the same and the slow tests"
+	@echo "make bench      how fast each part is, as a table"
+	@echo "make check      linters, types and import contracts only"
+	@echo "make setup      the virtual environment only"
+	@echo "make clean      remove what was built; the virtual environment too"
+
+setup:
+	@deploy/setup/venv.sh
+
+demo: setup
+	@deploy/setup/packages.sh orthanc mricron-data
+	@$(BIN)/python -m deploy.demo.run $(if $(STUDY),--study "$(STUDY)")
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
+
+test: check
+	@deploy/setup/packages.sh orthanc dcmtk
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-all: check
+	@deploy/setup/packages.sh orthanc dcmtk mricron-data libpixelmed-java default-jre-headless
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: setup
+	@deploy/setup/packages.sh dcmtk
+	$(BIN)/python -m tests.bench.run
+
+clean:
+	rm -rf .venv out build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,127 @@
+"""Write model.toml: the outputs that were good enough, their codes, and the digest of the weights.
+
+    python package.py --figures ../evaluation/figures.json --bundle ..
+
+A structure is among the outputs when its Dice on the held-out maps, painted with random T1-like
+contrast, reaches THRESHOLD on the left and on the right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+from anatomy import CHANNEL_COUNT, CLASS_COUNT, NAMES, STRUCTURES
+
+THRESHOLD = 0.70
+VERSION = "0.1.0"
+WIDTHS = (16, 32, 64, 128, 192)
+
+MERGED = {"inferior_lateral_ventricle": "lateral_ventricle"}
+"""Too thin at 2 mm to stand alone; part of the other by anatomy."""
+NEVER = {"csf"}
+"""Learnt so that the brain has a border; the maps' CSF reaches into the spine, so it is no output."""
+
+# name: meaning, code, scheme (PS3.16 CID 7140), FreeSurfer's colour
+CODES: dict[str, tuple[str, str, str, str, tuple[int, int, int]]] = {
+    "cerebral_white_matter": (
+        "cerebral white matter", "68523003", "SCT", "Cerebral White Matter", (245, 245, 245)),
+    "cerebral_cortex": (
+        "cerebral cortex", "40146001", "SCT", "Cerebral Gray Matter", (205, 62, 78)),
+    "lateral_ventricle": (
+        "lateral ventricle", "66720007", "SCT", "Lateral Ventricle", (120, 18, 134)),
+    "cerebellum_white_matter": (
+        "cerebellar white matter", "33060004", "SCT", "Cerebellar White Matter", (220, 248, 164)),
+    "cerebellum_cortex": (
+        "cerebellar cortex", "25991003", "SCT", "Cerebellar Cortex", (230, 148, 34)),
+    "thalamus": ("thalamus", "119406000", "SCT", "Thalamus", (0, 118, 14)),
+    "caudate": ("caudate nucleus", "11000004", "SCT", "Caudate Nucleus", (122, 186, 220)),
+    "putamen": ("putamen", "89278009", "SCT", "Putamen", (236, 13, 176)),
+    "pallidum": ("globus pallidus", "14738005", "SCT", "Globus Pallidus", (12, 48, 255)),
+    "third_ventricle": (
+        "third ventricle", "49841001", "SCT", "Third ventricle", (204, 182, 142)),
+    "fourth_ventricle": (
+        "fourth ventricle", "35918002", "SCT", "Fourth Ventricle", (42, 204, 164)),
+    "brain_stem": ("brain stem", "119238007", "SCT", "Brain Stem", (119, 159, 176)),
+    "hippocampus": ("hippocampus", "5366008", "SCT", "Hippocampus", (220, 216, 20)),
+    "amygdala": ("amygdala", "4958002", "SCT", "Amygdala", (103, 255, 255)),
+    "accumbens": ("nucleus accumbens", "427667007", "SCT", "Nucleus Accumbens", (255, 165, 0)),
+    "ventral_dc": (
+        "ventral diencephalon", "110700", "DCM", "Ventral Diencephalon", (165, 42, 42)),
+}  # fmt: skip
+
+
+def choose(dice: dict[str, dict[str, float]]) -> list[str]:
+    """Give the structures that are good enough, in the network's order."""
+    kept = []
+    for name in NAMES[1:]:
+        if name in MERGED or name in NEVER:
+            continue
+        sides = (name, f"left_{name}", f"right_{name}")
+        if min(dice[key]["t1_like"] for key in sides if key in dice) >= THRESHOLD:
+            kept.append(name)
+    return kept
+
+
+def write_labels(kept: list[str], dice: dict[str, dict[str, float]]) -> tuple[str, list[list[int]]]:
+    """Give the [[labels]] tables and what every class becomes."""
+    tables, becomes = [], {"background": [0]}
+    value = 0
+    for name, _, right in STRUCTURES:
+        if name not in kept:
+            continue
+        meaning, code, scheme, code_meaning, color = CODES[name]
+        becomes[name] = []
+        for side in ("left", "right") if right else ("",):
+            value += 1
+            becomes[name].append(value)
+            full = f"{side}_{name}" if side else name
+            words = f"{side} {meaning}" if side else meaning
+            lines = [
+                "[[labels]]",
+                f"value = {value}",
+                f'name = "{full}"',
+                f'meaning = "{words.capitalize()}"',
+                'category = ["123037004", "SCT", "Anatomical Structure"]',
+                f'type = ["{code}", "{scheme}", "{code_meaning}"]',
+                *([f'laterality = "{side}"'] if side else []),
+                f"color_rgb = [{', '.join(map(str, color))}]",
+                f"dice_held_out = {dice[full]['t1_like']:.3f}",
+            ]
+            tables.append("\n".join(lines))
+    for name, other in MERGED.items():
+        becomes[name] = becomes.get(other, [0])
+    return "\n\n".join(tables), [becomes.get(name, [0]) for name in NAMES]
+
+
+def main() -> None:
+    """Write the manifest."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--figures", type=Path, required=True)
+    parser.add_argument("--bundle", type=Path, required=True)
+    args = parser.parse_args()
+    dice = json.loads(args.figures.read_text())["held_out_dice"]
+    kept = choose(dice)
+    labels, classes = write_labels(kept, dice)
+    digest = hashlib.sha256((args.bundle / "weights.safetensors").read_bytes()).hexdigest()
+    template = (Path(__file__).parent / "model.toml.in").read_text()
+    values = {
+        "VERSION": VERSION,
+        "CHANNELS": str(CHANNEL_COUNT),
+        "SIDE": str(CLASS_COUNT),
+        "WIDTHS": str(list(WIDTHS)),
+        "CLASSES": "[\n" + "".join(f"    {c},  # {n}\n" for c, n in zip(classes, NAMES, strict=True)) + "]",
+        "SHA256": digest,
+        "LABELS": labels,
+    }
+    for key, value in values.items():
+        template = template.replace(f"@{key}@", value)
+    (args.bundle / "model.toml").write_text(template)
+    dropped = [n for n in NAMES[1:] if n not in kept]
+    print(f"kept {len(kept)}: {', '.join(kept)}\nnot output: {', '.join(dropped)}")
+
+
+if __name__ == "__main__":
+    main()
