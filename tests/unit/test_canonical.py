@@ -16,7 +16,7 @@ from secondread.inference.worker.canonical import (
 )
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-GRID = CanonicalGrid((48, 56, 48), 4.0, (0.0, 0.0, 0.0))
+GRID = CanonicalGrid((26, 30, 26), 8.0, (0.0, 0.0, 0.0))
 ORIENTATIONS = list(product(permutations(range(3)), product((1, -1), repeat=3)))
 
 
@@ -52,8 +52,8 @@ def turn(
 
 @pytest.fixture(scope="module")
 def head() -> tuple[np.ndarray, np.ndarray]:
-    shape = (64, 72, 60)
-    affine = place(shape, (3.0, 3.2, 3.5))
+    shape = (32, 36, 30)
+    affine = place(shape, (6.0, 6.4, 7.0))
     return paint_head(affine, shape), affine
 
 
@@ -65,7 +65,7 @@ def test_orientation_changes_nothing(head, order, signs) -> None:
     found = resample(turned, RAS_TO_LPS @ turned_affine, GRID)
     np.testing.assert_allclose(found, expected, atol=1e-2)
     left_front_up = np.argwhere(found > 200).mean(axis=0) - (np.array(GRID.shape) - 1) / 2
-    np.testing.assert_allclose(left_front_up * GRID.spacing_mm, (-30, 30, 20), atol=2)
+    np.testing.assert_allclose(left_front_up * GRID.spacing_mm, (-30, 30, 20), atol=4)
 
 
 @pytest.mark.parametrize(("order", "signs"), ORIENTATIONS)
@@ -80,10 +80,10 @@ def test_labels_come_back_to_the_voxels_they_came_from(head, order, signs) -> No
     assert labels.shape == voxels.shape
     assert labels.dtype == np.uint8
     overlap = 2 * np.sum(labels * (voxels > 200)) / (labels.sum() + (voxels > 200).sum())
-    assert overlap > 0.9
+    assert overlap > 0.8
 
 
-@pytest.mark.parametrize("spacing", [(0.5, 1.0, 1.0), (1.0, 1.0, 7.0), (3.0, 0.7, 0.7)])
+@pytest.mark.parametrize("spacing", [(0.5, 3.0, 3.0), (2.0, 2.0, 7.0), (5.0, 1.5, 1.5)])
 @pytest.mark.parametrize("angle_deg", [0, 14, -31])
 def test_oblique_and_anisotropic(spacing, angle_deg) -> None:
     angle = np.deg2rad(angle_deg)
@@ -98,15 +98,15 @@ def test_oblique_and_anisotropic(spacing, angle_deg) -> None:
 
 def test_the_top_of_the_head_is_found_above_a_neck(head) -> None:
     voxels, affine = head
-    shape = (64, 72, 110)
+    shape = (32, 36, 55)
     affine = affine.copy()
     tall = np.zeros(shape, np.float32)
-    affine[2, 3] -= 50 * 3.5
-    tall[:, :, 50:] = voxels
-    tall[20:44, 24:48, :60] = 100
+    affine[2, 3] -= 25 * 7.0
+    tall[:, :, 25:] = voxels
+    tall[10:22, 12:24, :30] = 100
     found = locate(tall, RAS_TO_LPS @ affine, below_top_mm=76.0)
     assert found is not None
-    np.testing.assert_allclose(found.centre_ras, (0, 0, 80 - 76), atol=6)
+    np.testing.assert_allclose(found.centre_ras, (0, 0, 80 - 76), atol=8)
 
 
 def test_noise_in_the_background_does_not_move_the_head(head) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset
 
 from secondread.errors import GateError
 from secondread.results import write as writing
@@ -16,18 +17,31 @@ from secondread.results.gate_report import Expectation, check_report
 from secondread.results.measurements import measure
 from secondread.results.segmentation import make_segmentation
 from secondread.results.write import write_refusal, write_results
-from tests.result_cases import make_case
+from tests.result_cases import Case, make_case
 
 ELSEWHERE = "2.25.123456789"
 
 
+class Made(NamedTuple):
+    case: Case
+    segmentation: Path
+    report: Path
+    expected: Expectation
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A case with its results on disk."""
+    """A case with its results on disk, and what they should be."""
     folder = tmp_path_factory.mktemp("gate")
     case = make_case(folder / "series", "oblique")
     seg, sr = write_results(case.context, case.labels, folder)
-    return case, folder / seg.path, folder / sr.path
+    expected = Expectation(
+        measured=measure(case.context.volume, case.labels, case.context.manifest.labels),
+        segments=make_segmentation(case.context, case.labels).segments,
+        segmentation_uid=seg.sop_instance_uid,
+        refusal="",
+    )
+    return Made(case, folder / seg.path, folder / sr.path, expected)
 
 
 def frame_of(found, index=0):
@@ -201,12 +215,11 @@ SEGMENTATION_DEFECTS = {
 
 @pytest.mark.parametrize("defect", SEGMENTATION_DEFECTS, ids=lambda defect: defect.__name__)
 def test_a_defect_of_a_segmentation_is_stopped(made, tmp_path, defect):
-    case, path, _ = made
-    found = pydicom.dcmread(path)
+    found = pydicom.dcmread(made.segmentation)
     defect(found)
     broken = tmp_path / "seg.dcm"
     found.save_as(broken)
-    segments = make_segmentation(case.context, case.labels).segments
+    case, segments = made.case, made.expected.segments
     with pytest.raises(GateError, match=SEGMENTATION_DEFECTS[defect]) as refusal:
         check_segmentation(broken, case.context, case.labels, segments)
     assert "SOMEBODY" not in str(refusal.value)
@@ -355,20 +368,12 @@ REPORT_DEFECTS = {
 
 @pytest.mark.parametrize("defect", REPORT_DEFECTS, ids=lambda defect: defect.__name__)
 def test_a_defect_of_a_report_is_stopped(made, tmp_path, defect):
-    case, segmentation, path = made
-    found = pydicom.dcmread(path)
+    found = pydicom.dcmread(made.report)
     defect(found)
     broken = tmp_path / "sr.dcm"
     found.save_as(broken)
-    document = make_segmentation(case.context, case.labels)
-    expected = Expectation(
-        measured=measure(case.context.volume, case.labels, case.context.manifest.labels),
-        segments=document.segments,
-        segmentation_uid=str(pydicom.dcmread(segmentation).SOPInstanceUID),
-        refusal="",
-    )
     with pytest.raises(GateError, match=REPORT_DEFECTS[defect]):
-        check_report(broken, case.context, expected)
+        check_report(broken, made.case.context, made.expected)
 
 
 def complete(report):
@@ -428,9 +433,12 @@ def test_what_is_stopped_leaves_no_file(tmp_path, monkeypatch):
 
 
 def test_the_gate_compares_with_the_answer_and_not_with_itself(made):
-    case, path, _ = made
-    segments = make_segmentation(case.context, case.labels).segments
-    other = np.roll(case.labels, 1, axis=2)
+    other = np.roll(made.case.labels, 1, axis=2)
     with pytest.raises(GateError, match="is not the model's answer"):
-        check_segmentation(path, case.context, other, segments)
-    assert isinstance(pydicom.dcmread(path), Dataset)
+        check_segmentation(made.segmentation, made.case.context, other, made.expected.segments)
+
+
+def test_what_is_sound_gets_through(made):
+    case, segmentation, report, expected = made
+    check_segmentation(segmentation, case.context, case.labels, expected.segments)
+    check_report(report, case.context, expected)

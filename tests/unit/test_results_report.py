@@ -140,7 +140,7 @@ def test_a_reason_of_any_length_and_alphabet_can_be_told(tmp_path):
     context = replace(make_case(tmp_path / "series").context, volume=None)
     reason = "Größe 5 × 5 mm²… nicht genug → “no”. " + "Long. " * 400
     _, report = refusal_of(context, tmp_path, reason)
-    assert "Grosse 5 x 5 mm2... nicht genug -> \"no\"." in report.comments[0]
+    assert 'Grosse 5 x 5 mm2... nicht genug -> "no".' in report.comments[0]
 
 
 def test_a_refusal_of_what_is_not_an_image(tmp_path):

@@ -181,7 +181,9 @@ def test_overlong_decimal_strings_of_a_scanner_are_rounded_not_refused(tmp_path)
     tag = pydicom.tag.Tag("ImagePositionPatient")
     for header in case.context.sources:
         text = "\\".join(f"{float(value):.19f}" for value in header.ImagePositionPatient)
-        element = pydicom.dataelem.RawDataElement(tag, "DS", len(text), text.encode(), 0, False, True)
+        element = pydicom.dataelem.RawDataElement(
+            tag, "DS", len(text), text.encode(), 0, False, True
+        )
         header[tag] = element
     found, _ = written(case, tmp_path)
     assert found.NumberOfFrames > 0

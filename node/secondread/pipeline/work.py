@@ -14,6 +14,7 @@ from secondread.pipeline.workplace import ATTEMPTS_MAX, LEASE_S, Workplace
 log = structlog.stdlib.get_logger(__name__)
 
 NOT_ANALYSED = "not analysed"
+POSTPONED_S = 20.0
 
 
 def claim(place: Workplace, states: Sequence[JobState], lease_s: float = LEASE_S) -> Job | None:
@@ -86,8 +87,7 @@ def queue_again(place: Workplace, job: Job, reason: str) -> None:
 
 
 def postpone(place: Workplace, job: Job, reason: str) -> None:
-    """Try again in a while."""
-    wait_s = min(2.0**job.attempts, 300.0)
-    log.warning("job postponed", job=job.key, wait_s=wait_s, reason=reason)
+    """Try again in a while, as often as it takes: what is in the way is not the study's fault."""
+    log.warning("job postponed", job=job.key, wait_s=POSTPONED_S, reason=reason)
     with place.ledger.begin() as change:
-        change.jobs.postpone(job, place.clock.now() + wait_s)
+        change.jobs.postpone(job, place.clock.now() + POSTPONED_S)

@@ -125,8 +125,13 @@ class Jobs:
         return bool(row.claimed_by == owner and row.attempts == record.attempts)
 
     def postpone(self, record: Job, next_at: float, *, lost: bool = False) -> None:
-        """Give a claim back; the job is tried again at ``next_at``."""
-        values: dict[str, Any] = {"next_at": next_at, "claimed_by": None, "claimed_until": None}
+        """Give a claim back; the job is tried again at ``next_at``, and this try does not count."""
+        values: dict[str, Any] = {
+            "next_at": next_at,
+            "attempts": max(record.attempts - 1, 0),
+            "claimed_by": None,
+            "claimed_until": None,
+        }
         if lost:
             values["losses"] = job.c.losses + 1
         self._connection.execute(sa.update(job).where(job.c.id == record.id).values(**values))

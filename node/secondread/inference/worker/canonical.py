@@ -71,7 +71,9 @@ def affine_to_ras(affine_lps: Float64) -> Float64:
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(affine_lps, np.float64)
 
 
-def shrink(voxels: NDArray[np.generic], affine: Float64, finest_mm: float) -> tuple[Float32, Float64]:
+def shrink(
+    voxels: NDArray[np.generic], affine: Float64, finest_mm: float
+) -> tuple[Float32, Float64]:
     """Average blocks of voxels so that no axis is much finer than ``finest_mm``.
 
     Returns the smaller volume as float32, shifted so that nothing is negative, and its affine.
@@ -175,7 +177,8 @@ def resample(voxels: NDArray[np.generic], affine_lps: Float64, grid: CanonicalGr
         out += ndimage.affine_transform(
             data, to_source[:3, :3], offset, output_shape=grid.shape, order=1
         )
-    return out / 4
+    out /= 4
+    return out
 
 
 def normalise(image: Float32, ceiling: float = 1.5) -> Float32:
@@ -184,7 +187,9 @@ def normalise(image: Float32, ceiling: float = 1.5) -> Float32:
     inside = image[image > 0.1 * high]
     if high <= 0 or inside.size == 0:
         return np.zeros_like(image)
-    return np.clip(image / np.float32(np.percentile(inside, 99)), 0.0, ceiling).astype(np.float32)
+    scaled = image / np.float32(np.percentile(inside, 99))
+    out: Float32 = np.clip(scaled, 0.0, ceiling).astype(np.float32)
+    return out
 
 
 def resample_back(
@@ -212,12 +217,14 @@ def resample_back(
     if not wanted.any():
         return labels
     wanted = ndimage.binary_dilation(wanted, iterations=2)
-    to_grid = np.linalg.inv(grid.affine_ras) @ affine_to_ras(affine_lps)
-    low, high = _source_box(wanted, np.linalg.inv(to_grid), source_shape)
+    to_grid: Float64 = np.linalg.inv(grid.affine_ras) @ affine_to_ras(affine_lps)
+    low, high = _source_box(wanted, np.linalg.inv(to_grid).astype(np.float64), source_shape)
     if (low >= high).any():
         return labels
     table = np.ascontiguousarray(channels.reshape(-1, channels.shape[-1]))
-    rows, columns = np.meshgrid(np.arange(low[1], high[1]), np.arange(low[2], high[2]), indexing="ij")
+    rows, columns = np.meshgrid(
+        np.arange(low[1], high[1]), np.arange(low[2], high[2]), indexing="ij"
+    )
     in_plane = to_grid[:3, 1:3] @ np.stack((rows.ravel(), columns.ravel())) + to_grid[:3, 3:]
     last = np.array(grid.shape)[:, None] - 1
     for index in range(low[0], high[0]):
@@ -256,7 +263,7 @@ def _source_box(
     return low, high
 
 
-def _interpolate(table: Float32, at: Float64, shape: tuple[int, int, int]) -> Float32:
+def _interpolate(table: Float32, at: NDArray[np.floating], shape: tuple[int, int, int]) -> Float32:
     """Interpolate linearly: rows of ``table`` at canonical coordinates (3, voxel)."""
     base = np.minimum(np.floor(at).astype(np.int32), np.array(shape, np.int32)[:, None] - 2)
     part = (at - base).astype(np.float32)

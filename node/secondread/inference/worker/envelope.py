@@ -29,7 +29,7 @@ from scipy import ndimage
 from secondread.inference.worker.canonical import Foreground
 from secondread.inference.worker.prediction import Check
 
-__all__ = ["IMAGE_MEASURES", "MEASURES", "Evidence", "judge"]
+__all__ = ["IMAGE_MEASURES", "MEASURES", "Evidence", "judge", "sort_rules"]
 
 Limits = Mapping[str, Any]
 
@@ -155,18 +155,25 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
 """Name in a manifest → measure."""
 
 
-def judge(evidence: Evidence, rules: Sequence[Limits]) -> tuple[tuple[Check, ...], str | None]:
-    """Make checks; give them all, and the refusal of the first that failed.
+def sort_rules(rules: Sequence[Limits]) -> tuple[list[Limits], list[Limits]]:
+    """Split checks into those that need only the image and those that need the answer.
 
     Raises:
         ValueError: a rule names a measure that does not exist.
     """
-    checks: list[Check] = []
-    refusal: str | None = None
     for rule in rules:
         if rule["measure"] not in MEASURES:
             known = ", ".join(sorted(MEASURES))
             raise ValueError(f"Unknown measure {rule['measure']!r}; known measures: {known}")
+    early = [rule for rule in rules if rule["measure"] in IMAGE_MEASURES]
+    return early, [rule for rule in rules if rule["measure"] not in IMAGE_MEASURES]
+
+
+def judge(evidence: Evidence, rules: Sequence[Limits]) -> tuple[tuple[Check, ...], str | None]:
+    """Make checks; give them all, and the refusal of the first that failed."""
+    checks: list[Check] = []
+    refusal: str | None = None
+    for rule in rules:
         low, high = float(rule.get("low", -math.inf)), float(rule.get("high", math.inf))
         value = MEASURES[rule["measure"]](evidence, rule)
         check = Check(str(rule["name"]), value, low, high, low <= value <= high)

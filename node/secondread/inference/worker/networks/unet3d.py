@@ -40,7 +40,8 @@ class ResidualBlock(nn.Module):
         """Map (batch, channels_in, x, y, z) to (batch, channels_out, x, y, z)."""
         y = self.activation(self.first_norm(self.first(x)))
         y = self.second_norm(self.second(y))
-        return self.activation(y + self.shortcut(x))
+        out: Tensor = self.activation(y + self.shortcut(x))
+        return out
 
 
 class PlainBlock(nn.Module):
@@ -54,7 +55,8 @@ class PlainBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, channels_in, x, y, z) to (batch, channels_out, x, y, z)."""
-        return self.activation(self.norm(self.convolution(x)))
+        y: Tensor = self.activation(self.norm(self.convolution(x)))
+        return y
 
 
 class UNet3D(nn.Module):
@@ -84,9 +86,7 @@ class UNet3D(nn.Module):
         self.up = nn.ModuleList(
             nn.ConvTranspose3d(b, a, 2, stride=2, bias=False) for a, b in pairwise(widths)
         )
-        self.decoders = nn.ModuleList(
-            ResidualBlock(2 * width, width) for width in widths[1:-1]
-        )
+        self.decoders = nn.ModuleList(ResidualBlock(2 * width, width) for width in widths[1:-1])
         self.full = PlainBlock(2 * widths[0], widths[0])
         self.head = nn.Conv3d(widths[0], out_channels, 1)
 

@@ -62,8 +62,7 @@ class TorchRuntime:
         self._mirror = bool(options.get("mirror", False))
         self._preprocessing = dict(manifest["preprocessing"])
         rules = manifest.get("envelope", {}).get("checks", [])
-        self._early = [r for r in rules if r["measure"] in envelope.IMAGE_MEASURES]
-        self._late = [r for r in rules if r["measure"] not in envelope.IMAGE_MEASURES]
+        self._early, self._late = envelope.sort_rules(rules)
         decoding = options["decoding"]
         self._pairs = np.array([(c[0], c[-1]) for c in decoding["classes"]], np.uint8)
         self._side = decoding.get("side_channel")
@@ -74,7 +73,7 @@ class TorchRuntime:
             self._network.load_state_dict({k: v.float() for k, v in weights.items()})
         except RuntimeError as error:
             raise ValueError(f"{runtime['weights']} does not fit its network: {error}") from error
-        self._network.eval().to(self._device, memory_format=torch.channels_last_3d)
+        self._network.eval().to(self._device)
 
     def predict(self, voxels: NDArray[Any], affine_lps: NDArray[np.float64]) -> Prediction:
         """Segment one volume.
@@ -151,7 +150,8 @@ class TorchRuntime:
     def _is_output(self, channels: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Tell where a class that is among the outputs wins: (x, y, z)."""
         winner = channels[..., : len(self._pairs)].argmax(axis=-1)
-        return self._pairs.any(axis=1)[winner]
+        found: NDArray[np.bool_] = np.any(self._pairs > 0, axis=1)[winner]
+        return found
 
     @torch.inference_mode()
     def _infer(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -179,9 +179,7 @@ class TorchRuntime:
         right = torch.sigmoid(logits[..., self._side : self._side + 1])
         return torch.cat((probabilities, right), dim=-1)
 
-    def _clean(
-        self, channels: NDArray[np.float32]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    def _clean(self, channels: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Give the class of every voxel, and where an output label is possible.
 
         With `keep_largest`, what does not touch the biggest object becomes background.
@@ -197,9 +195,9 @@ class TorchRuntime:
     def _decide(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Give the label of each row of probabilities."""
         winner = rows[:, : len(self._pairs)].argmax(axis=1)
-        if self._side is None:
-            return self._pairs[winner, 0]
-        return self._pairs[winner, (rows[:, -1] > 0.5).astype(np.intp)]
+        right = 0 if self._side is None else (rows[:, -1] > 0.5).astype(np.intp)
+        labels: NDArray[np.uint8] = self._pairs[winner, right]
+        return labels
 
 
 def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,0 +1,232 @@
+"""The local engine with real worker processes: answers, refusals, crashes, hangs and lies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from secondread.bundles.manifest import Manifest, read_manifest
+from secondread.domain.engine import Failed, Finished, Lost, Outcome, Task
+from secondread.errors import InvalidPredictionError, ModelError
+from secondread.inference.answer import load_labels
+from secondread.inference.engines.local import LocalEngine
+
+MODEL = Path(__file__).resolve().parents[1] / "models" / "bright_head"
+SHAPE = (24, 32, 32)
+
+
+@pytest.fixture
+def engine() -> Iterator[LocalEngine]:
+    """One slot on the CPU."""
+    with_one_slot = LocalEngine(1, "cpu", 1)
+    yield with_one_slot
+    with_one_slot.close()
+
+
+@pytest.fixture
+def make_task(tmp_path: Path) -> Callable[..., Task]:
+    """``make_task(voxels, manifest)`` is a task on a volume in a folder of its own."""
+    made = 0
+
+    def make(voxels: Any = None, manifest: Manifest | None = None, **fields: Any) -> Task:
+        nonlocal made
+        made += 1
+        model = manifest or read_manifest(MODEL)
+        folder = tmp_path / f"job{made}"
+        folder.mkdir()
+        np.save(folder / "volume.npy", head() if voxels is None else voxels)
+        task = Task(
+            job_key=f"key{made}",
+            attempt=1,
+            model_id=model.id,
+            model_folder=str(model.folder),
+            model_digest=model.digest,
+            volume_path=str(folder / "volume.npy"),
+            labels_path=str(folder / "labels.npy"),
+            affine_lps=tuple(map(tuple, np.diag([5.0, 5.0, 5.0, 1.0]).tolist())),
+            labels=(1, 2),
+            deadline_s=60.0,
+        )
+        return replace(task, **fields)
+
+    return make
+
+
+def head() -> Any:
+    """A block of brain with a block of thalamus."""
+    voxels = np.zeros(SHAPE, np.int16)
+    voxels[4:20, 6:26, 6:26] = 500
+    voxels[8:12, 10:14, 10:14] = 900
+    return voxels
+
+
+def outcome_of(engine: LocalEngine, wait_s: float = 90.0) -> Outcome:
+    """The next outcome."""
+    until = time.monotonic() + wait_s
+    while time.monotonic() < until:
+        if outcomes := engine.collect(1.0):
+            assert len(outcomes) == 1
+            return outcomes[0]
+    raise AssertionError("The engine never answered.")
+
+
+def worker_pid(engine: LocalEngine) -> int:
+    """The only worker's process id."""
+    return int(engine._workers[0].process.pid)
+
+
+def test_answer_comes_back_on_the_grid_it_went_in(
+    engine: LocalEngine, make_task: Callable[..., Task]
+) -> None:
+    task = make_task()
+    ticket = engine.submit(task)
+    assert [slot.busy for slot in engine.slots()] == [True]
+    outcome = outcome_of(engine)
+    assert isinstance(outcome, Finished)
+    assert (outcome.ticket, outcome.refusal) == (ticket, "")
+    labels = load_labels(Path(task.labels_path), SHAPE, task.labels)
+    expected = np.where(head() >= 700, 2, np.where(head() >= 400, 1, 0))
+    assert np.array_equal(labels, expected)
+    assert [(slot.busy, slot.warm_model) for slot in engine.slots()] == [(False, "bright_head")]
+
+
+def test_refusal_is_an_answer(engine: LocalEngine, make_task: Callable[..., Task]) -> None:
+    task = make_task(np.full(SHAPE, 7, np.int16))
+    engine.submit(task)
+    outcome = outcome_of(engine)
+    assert isinstance(outcome, Finished)
+    assert "same value" in outcome.refusal
+    assert not Path(task.labels_path).exists()
+
+
+def test_no_second_task_in_a_busy_slot(engine: LocalEngine, make_task: Callable[..., Task]) -> None:
+    engine.submit(make_task())
+    with pytest.raises(ModelError, match="busy"):
+        engine.submit(make_task())
+
+
+def test_killed_worker_is_a_loss_and_is_replaced(
+    engine: LocalEngine, make_task: Callable[..., Task]
+) -> None:
+    os.kill(worker_pid(engine), signal.SIGSTOP)
+    first = engine.submit(make_task())
+    os.kill(worker_pid(engine), signal.SIGKILL)
+    outcome = outcome_of(engine)
+    assert isinstance(outcome, Lost)
+    assert outcome.ticket == first
+    engine.submit(make_task())
+    assert isinstance(outcome_of(engine), Finished)
+
+
+def test_hung_model_is_killed_at_its_deadline(
+    engine: LocalEngine, make_task: Callable[..., Task]
+) -> None:
+    hung = worker_pid(engine)
+    os.kill(hung, signal.SIGSTOP)
+    engine.submit(make_task(deadline_s=0.5))
+    outcome = outcome_of(engine)
+    assert isinstance(outcome, Failed)
+    assert "deadline of 0.5 s" in outcome.reason
+    assert worker_pid(engine) != hung
+    with pytest.raises(ProcessLookupError):
+        os.kill(hung, 0)
+    engine.submit(make_task())
+    assert isinstance(outcome_of(engine), Finished)
+
+
+def test_cancelled_task_is_never_heard_of(
+    engine: LocalEngine, make_task: Callable[..., Task]
+) -> None:
+    os.kill(worker_pid(engine), signal.SIGSTOP)
+    engine.cancel(engine.submit(make_task()))
+    later = make_task()
+    ticket = engine.submit(later)
+    assert outcome_of(engine).ticket == ticket
+
+
+@pytest.mark.parametrize("spoiled", ["weights.bin", "model.toml"])
+def test_changed_byte_is_a_refusal_to_run(
+    spoiled: str, engine: LocalEngine, make_task: Callable[..., Task], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(MODEL, folder)
+    (folder / "weights.bin").write_bytes(b"weights")
+    text = (folder / "model.toml").read_text()
+    digest = "9ce0f2c5ae0d2ea2bb32b1a8ed4ba6b4d7c7b3d0e0a1f2e3d4c5b6a798877665"
+    (folder / "model.toml").write_text(
+        text.replace("[files]", f'[files]\n"weights.bin" = "{digest}"')
+    )
+    manifest = read_manifest(folder)
+    with (folder / spoiled).open("ab") as file:
+        file.write(b"\n")
+    engine.submit(make_task(manifest=manifest))
+    outcome = outcome_of(engine)
+    assert isinstance(outcome, Failed)
+    assert outcome.audit_code == "manifest"
+    assert "changed" in outcome.reason
+
+
+def test_volume_that_is_not_there_fails_with_a_sentence(
+    engine: LocalEngine, make_task: Callable[..., Task]
+) -> None:
+    engine.submit(make_task(volume_path="/no/such/volume.npy"))
+    outcome = outcome_of(engine)
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "The model stopped with FileNotFoundError."
+
+
+def test_worker_sees_an_emptied_environment(
+    monkeypatch: pytest.MonkeyPatch, make_task: Callable[..., Task]
+) -> None:
+    monkeypatch.setenv("PATIENT_OF_THE_DAY", "Doe^Jane")
+    engine = LocalEngine(1, "cpu", 1)
+    try:
+        engine.submit(make_task())
+        assert isinstance(outcome_of(engine), Finished)
+        seen = Path(f"/proc/{worker_pid(engine)}/environ").read_bytes()
+        assert b"PATIENT" not in seen
+        assert b"PATH=/usr/bin:/bin" in seen
+    finally:
+        engine.close()
+
+
+def test_worker_ends_with_its_engine(make_task: Callable[..., Task]) -> None:
+    engine = LocalEngine(1, "cpu", 1)
+    process = engine._workers[0].process
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(timeout=60) == 0
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "match"),
+    [
+        (np.zeros((3, 3, 3), np.uint8), "shape"),
+        (np.zeros(SHAPE, np.float32), "float32"),
+        (np.full(SHAPE, 3, np.uint8), "does not declare: \\[3\\]"),
+        (np.array([{}], dtype=object), "no readable"),
+        (None, "no readable"),
+    ],
+    ids=["wrong shape", "wrong type", "undeclared label", "pickle", "nothing"],
+)
+def test_lying_answer_is_refused(answer: Any, match: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.npy"
+    if answer is not None:
+        np.save(path, answer, allow_pickle=True)
+    with pytest.raises(InvalidPredictionError, match=match):
+        load_labels(path, SHAPE, labels_of(2))
+
+
+def labels_of(count: int) -> Sequence[int]:
+    """Labels 1 to ``count``."""
+    return tuple(range(1, count + 1))

@@ -1,0 +1,325 @@
+"""The stages when something is in the way: no worker, no disk, no rule, no model, a late answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from secondread.bundles.manifest import read_manifest
+from secondread.domain.engine import Failed, Finished, Lost, Outcome, Slot, Task, Ticket
+from secondread.domain.network import ModelReference, Rule
+from secondread.domain.states import JobState, StudyState
+from secondread.errors import UsageError
+from secondread.intake.examine import Announcement
+from secondread.intake.storing import Limits, ObjectStore, Sender
+from secondread.pipeline import prepare as prepare_stage
+from secondread.pipeline.assemble import Assemble, close_quiet_studies
+from secondread.pipeline.infer import LABELS_NAME, Infer
+from secondread.pipeline.prepare import Prepare
+from secondread.pipeline.retry import retry_study
+from secondread.pipeline.workplace import ATTEMPTS_MAX, Workplace
+from secondread.pipeline.write import Write
+from secondread.store import Ledger, Spool
+from secondread.store.door import held_open
+
+MODEL = Path(__file__).resolve().parents[1] / "models" / "bright_head"
+MR = "1.2.840.10008.5.1.4.1.1.4"
+EXPLICIT = "1.2.840.10008.1.2.1"
+
+
+class StillClock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.time = 1_000_000.0
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self.time
+
+
+class HandEngine:
+    """An engine whose outcomes the test writes by hand."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+        self.outcomes: list[Outcome] = []
+
+    def slots(self) -> Sequence[Slot]:
+        """One slot, never busy."""
+        return (Slot("hand", "cpu", "", False),)
+
+    def submit(self, task: Task) -> Ticket:
+        """Remember the task."""
+        self.tasks.append(task)
+        return Ticket(task.job_key, task.attempt)
+
+    def collect(self, wait_s: float) -> Sequence[Outcome]:
+        """Hand over what the test has written."""
+        found, self.outcomes = self.outcomes, []
+        return found
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Nothing runs."""
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+class House:
+    """Ledger, spool and stages of one node, driven step by step."""
+
+    def __init__(self, folder: Path, clock: StillClock) -> None:
+        self.clock = clock
+        manifest = read_manifest(MODEL)
+        spool = Spool(folder)
+        spool.prepare()
+        self.place = Workplace(
+            ledger=Ledger.open(folder),
+            spool=spool,
+            clock=clock,
+            owner="pipeline:test",
+            ae_title="SECONDREAD",
+            uid_root="",
+            device_serial="1",
+            rules=(Rule("heads", manifest.id, ("pacs",), (), (), "", 0, True),),
+            models=MappingProxyType(
+                {manifest.id: ModelReference(manifest.id, str(MODEL), "RESEARCH")}
+            ),
+            manifests=MappingProxyType({manifest.id: manifest}),
+        )
+        self.engine = HandEngine()
+        self.infer = Infer(self.place, self.engine)
+
+    def receive(self, paths: Sequence[Path]) -> None:
+        """Store files as intake does."""
+        objects = ObjectStore(self.place.ledger, self.place.spool, Limits(1 << 30, 0), self.clock)
+        for path in paths:
+            content = path.read_bytes()
+            start = 144 + int.from_bytes(content[140:144], "little")
+            data = content[start:]
+            uid = data[data.index(b"\x08\x00\x18\x00UI") + 8 :].split(b"\x08\x00\x20\x00")[0]
+            announced = Announcement(MR, uid.rstrip(b"\0").decode(), EXPLICIT)
+            objects.store(data, announced, Sender("ct", "CT1", 5.0))
+
+    def assemble(self) -> None:
+        """Let the quiet time pass and plan."""
+        self.clock.time += 10
+        with held_open(self.place.spool.root):
+            assert close_quiet_studies(self.place) == 1
+        assert Assemble(self.place).step()
+
+    def answer(self) -> Ticket:
+        """Write the answer that the model would have given to the last task."""
+        task = self.engine.tasks[-1]
+        voxels = np.load(task.volume_path)
+        labels = np.where(voxels >= 700, 2, np.where(voxels >= 400, 1, 0)).astype(np.uint8)
+        np.save(task.labels_path, labels)
+        return Ticket(task.job_key, task.attempt)
+
+    @property
+    def job(self) -> Any:
+        """The only job."""
+        with self.place.ledger.read() as view:
+            (job,) = view.jobs.of_study(1)
+        return job
+
+    @property
+    def study(self) -> Any:
+        """The only study."""
+        with self.place.ledger.read() as view:
+            return view.studies.get(1)
+
+
+@pytest.fixture
+def house(tmp_path: Path, head_series: Callable[..., Any]) -> House:
+    """A house with one study that has been planned."""
+    house = House(tmp_path / "data", StillClock())
+    house.receive(head_series("axial").paths)
+    house.assemble()
+    return house
+
+
+def test_quiet_time_stands_still_while_the_door_is_shut(
+    tmp_path: Path, head_series: Callable[..., Any]
+) -> None:
+    house = House(tmp_path / "data", StillClock())
+    house.receive(head_series("axial").paths)
+    house.clock.time += 1000
+    assert close_quiet_studies(house.place) == 0
+    with house.place.ledger.begin() as change:
+        assert change.studies.restart_quiet_time(house.clock.time) == 1
+    with held_open(house.place.spool.root):
+        assert close_quiet_studies(house.place) == 0
+        house.clock.time += 5
+        assert close_quiet_studies(house.place) == 1
+
+
+def test_the_way_of_a_job(house: House) -> None:
+    assert house.job.state is JobState.QUEUED
+    assert Prepare(house.place).step()
+    assert house.job.state is JobState.PREPARED
+    assert house.infer.step()
+    task = house.engine.tasks[-1]
+    assert "1." not in task.job_key
+    house.engine.outcomes.append(Finished(house.answer(), "", (), 0.1))
+    assert house.infer.collect(0)
+    assert house.job.state is JobState.INFERRED
+    assert Write(house.place).step()
+    assert (house.job.state, house.job.outcome) == (JobState.WRITTEN, "analysed")
+    with house.place.ledger.read() as view:
+        items = view.outbox.of_job(1)
+        assert [item.sequence for item in items] == [0, 1]
+        changes = [(row.before, row.after) for row in view.trail.of_study(1) if row.event == "job"]
+    assert changes == [
+        ("", "queued"),
+        ("queued", "prepared"),
+        ("prepared", "inferred"),
+        ("inferred", "written"),
+    ]
+
+
+def test_doing_a_stage_twice_gives_the_same_bytes(house: House) -> None:
+    Prepare(house.place).step()
+    house.infer.step()
+    house.engine.outcomes.append(Finished(house.answer(), "", (), 0.1))
+    house.infer.collect(0)
+    Write(house.place).step()
+    folder = house.place.spool.results / house.job.key
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with house.place.ledger.begin() as change:
+        change.jobs._connection.exec_driver_sql("UPDATE job SET state = 'inferred'")
+    house.clock.time += 5000
+    Write(house.place).step()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+    with house.place.ledger.read() as view:
+        assert len(view.outbox.of_job(1)) == 2
+
+
+def test_one_loss_is_tried_again_two_wait_for_a_person(house: House) -> None:
+    Prepare(house.place).step()
+    for state in (JobState.PREPARED, JobState.FAILED):
+        assert house.infer.step()
+        task = house.engine.tasks[-1]
+        ticket = Ticket(task.job_key, task.attempt)
+        house.engine.outcomes.append(Lost(ticket, "The worker process ended with status -9."))
+        house.infer.collect(0)
+        assert house.job.state is state
+    assert house.study.state is StudyState.HELD
+    assert "2 times" in house.study.reason
+
+
+def test_answer_for_a_claim_that_was_lost_does_not_count(house: House) -> None:
+    Prepare(house.place).step()
+    house.infer.step()
+    ticket = house.answer()
+    with house.place.ledger.begin() as change:
+        change.jobs.release_claims_of("pipeline:")
+    house.engine.outcomes.append(Finished(ticket, "", (), 0.1))
+    house.infer.collect(0)
+    assert house.job.state is JobState.PREPARED
+
+
+def test_model_that_breaks_is_a_dead_letter_and_can_be_retried(house: House) -> None:
+    Prepare(house.place).step()
+    house.infer.step()
+    house.engine.outcomes.append(Failed(house.answer(), "The model broke.", "model"))
+    house.infer.collect(0)
+    assert house.job.state is JobState.FAILED
+    assert house.study.state is StudyState.HELD
+    with house.place.ledger.begin() as change:
+        assert retry_study(change, change.studies.get(1), house.clock.time) == 1
+        with pytest.raises(UsageError, match="assembling"):
+            retry_study(change, change.studies.get(1), house.clock.time)
+    assert house.job.state is JobState.QUEUED
+    Assemble(house.place).step()
+    assert house.study.state is StudyState.ANALYSING
+
+
+def test_refusal_of_the_model_becomes_a_report(house: House) -> None:
+    Prepare(house.place).step()
+    house.infer.step()
+    task = house.engine.tasks[-1]
+    ticket = Ticket(task.job_key, task.attempt)
+    check = ("likeness", 0.1, 0.5, 1.0, False)
+    house.engine.outcomes.append(Finished(ticket, "It is no head.", (check,), 0.1))
+    house.infer.collect(0)
+    assert (house.job.state, house.job.reason) == (JobState.REFUSED, "It is no head.")
+    Write(house.place).step()
+    with house.place.ledger.read() as view:
+        assert view.jobs.checks(1) == (check,)
+        (item,) = view.outbox.of_job(1)
+    assert item.path.endswith("sr.dcm")
+
+
+def test_lost_work_files_are_made_again(house: House) -> None:
+    Prepare(house.place).step()
+    folder = house.place.spool.work / house.job.key
+    (folder / "volume.npy").unlink()
+    house.infer.step()
+    assert house.job.state is JobState.QUEUED
+    Prepare(house.place).step()
+    house.infer.step()
+    house.engine.outcomes.append(Finished(house.answer(), "", (), 0.1))
+    house.infer.collect(0)
+    (folder / LABELS_NAME).unlink()
+    Write(house.place).step()
+    assert house.job.state is JobState.QUEUED
+
+
+def test_full_disk_is_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(prepare_stage, "prepare", full)
+        for _ in range(3 * ATTEMPTS_MAX):
+            house.clock.time += 60
+            assert Prepare(house.place).step()
+            assert house.job.state is JobState.QUEUED
+    house.clock.time += 60
+    Prepare(house.place).step()
+    assert house.job.state is JobState.PREPARED
+
+
+def test_job_that_takes_the_process_down_is_given_up(house: House) -> None:
+    for _ in range(ATTEMPTS_MAX):
+        with house.place.ledger.begin() as change:
+            assert change.jobs.claim([JobState.QUEUED], "pipeline:dead", house.clock.time, 60)
+            change.jobs.release_claims_of("pipeline:dead")
+    assert not Prepare(house.place).step()
+    assert house.job.state is JobState.FAILED
+    assert house.study.state is StudyState.HELD
+
+
+def test_rule_that_was_removed_is_said(house: House) -> None:
+    Prepare(house.place).step()
+    house.infer.step()
+    house.engine.outcomes.append(Finished(house.answer(), "", (), 0.1))
+    house.infer.collect(0)
+    Write(replace(house.place, rules=())).step()
+    assert house.job.state is JobState.FAILED
+    assert "Rule 'heads' is not in the configuration" in house.job.reason
+
+
+def test_late_image_gives_a_new_job_and_the_same_images_none(
+    tmp_path: Path, head_series: Callable[..., Any]
+) -> None:
+    house = House(tmp_path / "data", StillClock())
+    paths = head_series("axial").paths
+    house.receive(paths[:-1])
+    house.assemble()
+    house.receive(paths)
+    assert house.study.state is StudyState.RECEIVING
+    house.assemble()
+    with house.place.ledger.read() as view:
+        jobs = view.jobs.of_study(1)
+    assert len({job.input_digest for job in jobs}) == len(jobs) == 2
+    house.receive(paths)
+    assert house.study.state is StudyState.ANALYSING

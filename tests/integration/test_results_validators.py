@@ -1,0 +1,152 @@
+"""Results as other people's programs see them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pydicom
+import pytest
+
+from conformance.validators import (
+    REPORT_CHECKS,
+    SEGMENTATION_CHECKS,
+    ToolAbsentError,
+    find_program,
+    run_dcentvfy,
+    run_dciodvfy,
+    run_dsrdump,
+    without_quirks,
+)
+from secondread.domain.volume import SourceSlice, Volume
+from secondread.results.transcript import read_report
+from secondread.results.write import write_refusal, write_results
+from tests.result_cases import LABELS, PLANES, in_patient_space, make_case, make_job
+
+
+def left_by(check, *arguments):
+    """What a validator finds besides its known quirks; a skip where it is not installed."""
+    try:
+        return without_quirks(check(*arguments))
+    except ToolAbsentError as absent:
+        pytest.skip(str(absent))
+
+
+@pytest.fixture(scope="module", params=list(PLANES))
+def written(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    case = make_case(folder / "series", request.param)
+    objects = write_results(case.context, case.labels, folder)
+    return case, [folder / item.path for item in objects]
+
+
+@pytest.mark.parametrize("check", SEGMENTATION_CHECKS, ids=lambda check: check.__name__)
+def test_segmentation(written, check):
+    assert left_by(check, written[1][0]) == []
+
+
+@pytest.mark.parametrize("check", REPORT_CHECKS, ids=lambda check: check.__name__)
+def test_report(written, check):
+    assert left_by(check, written[1][1]) == []
+
+
+def test_results_are_of_the_sources_patient_and_study(written):
+    case, paths = written
+    assert left_by(run_dcentvfy, case.paths, paths) == []
+
+
+@pytest.mark.parametrize("check", REPORT_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("kind", ["refused", "nothing found"])
+def test_reports_without_measurements(tmp_path, check, kind):
+    case = make_case(tmp_path / "series")
+    if kind == "refused":
+        (made,) = write_refusal(replace(case.context, volume=None), "It is a pear.", tmp_path)
+    else:
+        (made,) = write_results(case.context, np.zeros_like(case.labels), tmp_path)
+    assert left_by(check, tmp_path / made.path) == []
+
+
+def test_dcmqi_sees_every_segment_where_the_answer_has_it(written, tmp_path):
+    nibabel = pytest.importorskip("nibabel", reason="no nibabel: install the extra [demo]")
+    case, (segmentation, _) = written
+    try:
+        program = find_program("segimage2itkimage", "dcmqi")
+    except ToolAbsentError as absent:
+        pytest.skip(str(absent))
+    import subprocess
+
+    command = [program, "--inputDICOM", str(segmentation), "--outputDirectory", str(tmp_path)]
+    subprocess.run(
+        [*command, "--outputType", "nii", "--prefix", "s"], check=True, capture_output=True
+    )
+    values = [label.value for label in LABELS if (case.labels == label.value).any()]
+    found = set()
+    for number, value in enumerate(values, start=1):
+        image = nibabel.load(tmp_path / f"s-{number}.nii.gz")
+        mask = np.asarray(image.dataobj) > 0
+        # NIfTI's axes point right, anterior and superior: the first two are turned for LPS.
+        affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
+        found |= in_patient_space(mask.astype(np.uint8) * np.uint8(value), affine)
+    expected = in_patient_space(case.labels, case.context.volume.affine_lps)
+    missing = {voxel for voxel in expected if not near(voxel, found)}
+    assert (len(found), missing) == (len(expected), set())
+
+
+def near(voxel, found):
+    """Whether a voxel is there to a fiftieth of a millimetre: NIfTI keeps its affine in float32."""
+    value, *at = voxel
+    steps = (-1, 0, 1)
+    return any(
+        (value, at[0] + x, at[1] + y, at[2] + z) in found
+        for x in steps
+        for y in steps
+        for z in steps
+    )
+
+
+@pytest.fixture(scope="module")
+def real_head(shared_data):
+    """A real T1 head with its own headers, and an answer made of shells and wedges."""
+    paths = sorted(shared_data("mr_t1_siemens_skyra_child").rglob("*.dcm"))
+    images = [pydicom.dcmread(path) for path in paths]
+    orientation = np.array(images[0].ImageOrientationPatient, float)
+    normal = np.cross(orientation[:3], orientation[3:])
+    images.sort(
+        key=lambda image: float(np.dot(normal, np.array(image.ImagePositionPatient, float)))
+    )
+    first, last = (np.array(images[i].ImagePositionPatient, float) for i in (0, -1))
+    spacing = np.array(images[0].PixelSpacing, float)
+    affine = np.eye(4)
+    affine[:3, 0] = (last - first) / (len(images) - 1)
+    affine[:3, 1], affine[:3, 2] = orientation[3:] * spacing[0], orientation[:3] * spacing[1]
+    affine[:3, 3] = first
+    voxels = np.stack([image.pixel_array for image in images]).astype(np.int16)
+    sources = tuple(SourceSlice(str(i.SOPInstanceUID), str(i.SOPClassUID), 1) for i in images)
+    return images, Volume(voxels, affine, sources), paths
+
+
+@pytest.mark.filterwarnings("ignore:The value length")
+def test_a_real_head_with_its_own_headers(real_head, tmp_path):
+    images, volume, paths = real_head
+    context = replace(
+        make_case(tmp_path / "unused").context,
+        job=make_job(str(images[0].SeriesInstanceUID)),
+        sources=tuple(images),
+        volume=volume,
+    )
+    slices, rows, columns = np.ogrid[tuple(slice(-1, 1, n * 1j) for n in volume.voxels.shape)]
+    radius = slices**2 + rows**2 + columns**2
+    labels = np.where(radius < 0.6, 1 + (columns > 0) + 2 * (rows > 0), 0).astype(np.uint8)
+    labels[radius < 0.1] = 5
+    started = time.process_time()
+    objects = write_results(context, labels, tmp_path)
+    seconds = time.process_time() - started
+    written = [tmp_path / item.path for item in objects]
+    assert left_by(run_dciodvfy, written[0]) == []
+    assert left_by(run_dciodvfy, written[1]) == []
+    assert left_by(run_dsrdump, written[1]) == []
+    assert left_by(run_dcentvfy, paths, written) == []
+    assert len(read_report(written[1]).groups) == 5
+    # About 2 s on two quiet cores; the bound is for busy ones.
+    assert seconds < 15
