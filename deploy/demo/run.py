@@ -69,7 +69,10 @@ def run(out: Path, study: Path | None, timeout_s: float) -> int:
         files = pacs.export(out / "pacs")
         written = _write_timeline(node, out)
     shown = show(files, out)
-    return _report(out, progress, shown, written)
+    code = _report(out, progress, shown, written)
+    if study is not None:
+        print(f"{out} holds your study with everything that is in it; remove it when you are done.")
+    return code
 
 
 def _clear(out: Path) -> None:
@@ -122,7 +125,8 @@ def _wait(node: DemoNode, timeout_s: float) -> Progress:
     deadline = time.monotonic() + timeout_s
     last = ""
     try:
-        with Console(stderr=True).status("waiting") as status:
+        console = Console(stderr=True)
+        with console.status("waiting") as status:
             while time.monotonic() < deadline:
                 progress = look(ledger)
                 if progress.ended:
@@ -130,6 +134,8 @@ def _wait(node: DemoNode, timeout_s: float) -> Progress:
                 if progress.sentence != last:
                     last = progress.sentence
                     status.update(f"Node      {last}")
+                    if not console.is_terminal:
+                        print(f"Node      {last}", flush=True)
                 node.check()
                 time.sleep(POLL_S)
     finally:

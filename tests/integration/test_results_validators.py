@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pydicom
@@ -17,6 +19,7 @@ from conformance.validators import (
     run_dcentvfy,
     run_dciodvfy,
     run_dsrdump,
+    run_pixelmed,
     without_quirks,
 )
 from secondread.domain.volume import SourceSlice, Volume
@@ -33,6 +36,10 @@ def left_by(check, *arguments):
         pytest.skip(str(absent))
 
 
+# PixelMed takes twenty seconds for each file.
+QUICK_REPORT_CHECKS = [check for check in REPORT_CHECKS if check is not run_pixelmed]
+
+
 @pytest.fixture(scope="module", params=list(PLANES))
 def written(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
@@ -46,7 +53,7 @@ def test_segmentation(written, check):
     assert left_by(check, written[1][0]) == []
 
 
-@pytest.mark.parametrize("check", REPORT_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", QUICK_REPORT_CHECKS, ids=lambda check: check.__name__)
 def test_report(written, check):
     assert left_by(check, written[1][1]) == []
 
@@ -56,15 +63,27 @@ def test_results_are_of_the_sources_patient_and_study(written):
     assert left_by(run_dcentvfy, case.paths, paths) == []
 
 
-@pytest.mark.parametrize("check", REPORT_CHECKS, ids=lambda check: check.__name__)
+def write_kind(kind, folder):
+    """A report of this kind."""
+    case = make_case(folder / "series")
+    if kind == "refused":
+        objects = write_refusal(replace(case.context, volume=None), "It is a pear.", folder)
+    else:
+        labels = case.labels if kind == "measured" else np.zeros_like(case.labels)
+        objects = write_results(case.context, labels, folder)
+    return folder / objects[-1].path
+
+
+@pytest.mark.parametrize("check", QUICK_REPORT_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("kind", ["refused", "nothing found"])
 def test_reports_without_measurements(tmp_path, check, kind):
-    case = make_case(tmp_path / "series")
-    if kind == "refused":
-        (made,) = write_refusal(replace(case.context, volume=None), "It is a pear.", tmp_path)
-    else:
-        (made,) = write_results(case.context, np.zeros_like(case.labels), tmp_path)
-    assert left_by(check, tmp_path / made.path) == []
+    assert left_by(check, write_kind(kind, tmp_path)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["measured", "refused", "nothing found"])
+def test_reports_against_their_template(tmp_path, kind):
+    assert left_by(run_pixelmed, write_kind(kind, tmp_path)) == []
 
 
 def test_dcmqi_sees_every_segment_where_the_answer_has_it(written, tmp_path):
@@ -74,8 +93,6 @@ def test_dcmqi_sees_every_segment_where_the_answer_has_it(written, tmp_path):
         program = find_program("segimage2itkimage", "dcmqi")
     except ToolAbsentError as absent:
         pytest.skip(str(absent))
-    import subprocess
-
     command = [program, "--inputDICOM", str(segmentation), "--outputDirectory", str(tmp_path)]
     subprocess.run(
         [*command, "--outputType", "nii", "--prefix", "s"], check=True, capture_output=True
@@ -96,13 +113,8 @@ def test_dcmqi_sees_every_segment_where_the_answer_has_it(written, tmp_path):
 def near(voxel, found):
     """Whether a voxel is there to a fiftieth of a millimetre: NIfTI keeps its affine in float32."""
     value, *at = voxel
-    steps = (-1, 0, 1)
-    return any(
-        (value, at[0] + x, at[1] + y, at[2] + z) in found
-        for x in steps
-        for y in steps
-        for z in steps
-    )
+    steps = product((-1, 0, 1), repeat=3)
+    return any((value, *(a + b for a, b in zip(at, step, strict=True))) in found for step in steps)
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +162,16 @@ def test_a_real_head_with_its_own_headers(real_head, tmp_path):
     assert len(read_report(written[1]).groups) == 5
     # About 2 s on two quiet cores; the bound is for busy ones.
     assert seconds < 15
+
+
+def test_the_harness_sees_what_is_broken(written, tmp_path):
+    """A harness that finds nothing must be shown to be able to find something."""
+    found = pydicom.dcmread(written[1][0])
+    del found.SegmentSequence[0].SegmentAlgorithmType
+    found.PatientBirthDate = "19110101"
+    broken = tmp_path / "seg.dcm"
+    found.save_as(broken)
+    assert any(finding.severity == "error" for finding in left_by(run_dciodvfy, broken))
+    assert left_by(run_dcentvfy, written[0].paths, [broken]) != []
+    (tmp_path / "sr.dcm").write_bytes(b"not a report")
+    assert left_by(run_dsrdump, tmp_path / "sr.dcm") != []

@@ -6,16 +6,23 @@ from highdicom.content import AlgorithmIdentificationSequence
 from highdicom.sr.coding import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
-from pydicom.uid import UID
+from pydicom.uid import UID, MRImageStorage
 
 from secondread.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from secondread.results import coding
 from secondread.results.context import ResultContext
-from secondread.results.identity import copy_identity
+from secondread.results.identity import TYPE_2, copy_identity
 from secondread.results.wording import plain
 
 _LONG_STRING = 64
 _SHORT_TEXT = 1024
+_NEEDED = (
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "Modality",
+)
 _SCANNER = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions")
 
 
@@ -78,34 +85,14 @@ def stand_in(header: Dataset) -> Dataset:
     """What highdicom needs of a source object, and no more.
 
     Real headers break it in many ways: absent type 2 attributes, a sex of 'M ', character sets
-    that it does not list. Identity is copied afterwards, unchanged.
+    and retired SOP classes that it does not list. Identity is copied afterwards, unchanged, and
+    references are made from the headers themselves.
     """
     brief = Dataset()
-    for keyword in [
-        "SOPClassUID",
-        "SOPInstanceUID",
-        "StudyInstanceUID",
-        "SeriesInstanceUID",
-        "FrameOfReferenceUID",
-        "Modality",
-        "Rows",
-        "Columns",
-        "ImagePositionPatient",
-        "ImageOrientationPatient",
-        "PixelSpacing",
-    ]:
+    for keyword in _NEEDED:
         if keyword in header:
             brief[keyword] = header[keyword]
-    for keyword in [
-        "PatientName",
-        "PatientID",
-        "PatientBirthDate",
-        "PatientSex",
-        "StudyDate",
-        "StudyTime",
-        "AccessionNumber",
-        "ReferringPhysicianName",
-        "StudyID",
-    ]:
+    for keyword in TYPE_2:
         setattr(brief, keyword, None)
+    brief.SOPClassUID = MRImageStorage
     return brief

@@ -130,7 +130,7 @@ CLINICAL_TRIAL = [
 
 COPIED = (*PATIENT, *STUDY, *PATIENT_STUDY, *CLINICAL_TRIAL)
 _SPEAKS_FOR_COPIED = ("SpecificCharacterSet", "TimezoneOffsetFromUTC")
-_TYPE_2 = frozenset(
+TYPE_2 = frozenset(
     [
         "PatientName",
         "PatientID",
@@ -152,7 +152,7 @@ def copy_identity(source: Dataset, result: Dataset) -> None:
             del result[keyword]
         if keyword in source:
             result[keyword] = deepcopy(source[keyword])
-        elif keyword in _TYPE_2:
+        elif keyword in TYPE_2:
             setattr(result, keyword, None)
 
 
@@ -170,6 +170,6 @@ def _is_same(source: Dataset, result: Dataset, keyword: str) -> bool:
     assert tag is not None
     ours, theirs = result.get(tag), source.get(tag)
     if theirs is None or theirs.is_empty:
-        must_be_there = keyword in _TYPE_2
+        must_be_there = keyword in TYPE_2
         return ours.is_empty if ours is not None else not must_be_there
     return ours is not None and bool(ours.value == theirs.value)

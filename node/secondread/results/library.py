@@ -75,7 +75,8 @@ def _describe(headers: Sequence[Dataset]) -> list[ContentItem]:
             UIDRefContentItem(codes.DCM.FrameOfReferenceUID, frame_of_reference, _DESCRIBES)
         )
     for keyword, name, unit in _LENGTHS:
-        if value := _shared(headers, keyword):
+        value = _shared(headers, keyword)
+        if value.isdigit():
             items.append(NumContentItem(name, int(value), unit, relationship_type=_DESCRIBES))
     return items
 

@@ -18,7 +18,7 @@ from highdicom.content import (
 from highdicom.seg import Segmentation, SegmentDescription
 from highdicom.sr.coding import CodedConcept
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
 from secondread.bundles.manifest import Label
@@ -189,7 +189,7 @@ def _describe_content(context: ResultContext) -> str:
 def _source_of(context: ResultContext, first: SliceGeometry) -> Dataset:
     """One source object for highdicom, as a classic image of the first slice."""
     brief = stand_in(context.reference)
-    brief.SOPClassUID = MRImageStorage
+    brief.Rows, brief.Columns = context.analysed.voxels.shape[1:]
     brief.ImagePositionPatient = list(first.position)
     brief.ImageOrientationPatient = list(first.orientation)
     brief.PixelSpacing = list(first.pixel_spacing)
