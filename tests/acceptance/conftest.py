@@ -22,8 +22,8 @@ from secondread.domain.states import StudyState
 from secondread.store import Ledger
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
-START_S = 60.0
-END_S = 120.0
+START_S = 180.0
+END_S = 240.0
 
 
 @dataclass(frozen=True)

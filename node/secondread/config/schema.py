@@ -199,7 +199,10 @@ class DestinationRow(_Section):
         30.0, ge=1, le=3600, description="Seconds to wait for a connection or an answer."
     )
     attempts_max: int = Field(
-        20, ge=1, le=10000, description="Failed tries after which an object waits for a person."
+        400,
+        ge=1,
+        le=10000,
+        description="Failed tries after which an object waits for a person; 400 last four days.",
     )
 
 

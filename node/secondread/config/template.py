@@ -70,7 +70,7 @@ qualification = "RESEARCH"
 # port = 104
 # calling_ae_title = "SECONDREAD"  # default: the node's own AE title
 # timeout_s = 30.0
-# attempts_max = 20                # then the object waits for a person
+# attempts_max = 400               # four days; then the object waits for a person
 
 # Which studies go to which model, and where the results go. Every rule that fits applies.
 #
