@@ -78,7 +78,7 @@ destinations = ["pacs"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, wait: bool = True) -> None:
-        """Start the node, and wait until it answers C-ECHO."""
+        """Start the node, and wait until it answers C-ECHO and its worker is there."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "secondread", "serve", "--config", str(self.config)],
@@ -87,6 +87,7 @@ destinations = ["pacs"]
             )
         if wait:
             self.wait_for_echo()
+            self.wait_until(lambda: "worker" in self.pids(), START_S, "the worker to start")
 
     def wait_for_echo(self) -> None:
         """Wait until the node answers."""

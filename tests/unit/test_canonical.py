@@ -9,6 +9,7 @@ import pytest
 
 from secondread.inference.worker.canonical import (
     CanonicalGrid,
+    bright_end,
     locate,
     normalise,
     resample,
@@ -136,10 +137,18 @@ def test_integer_input_is_left_alone() -> None:
 def test_normalise_puts_the_bright_end_at_one() -> None:
     image = np.zeros((20, 20, 20), np.float32)
     image[5:15, 5:15, 5:15] = np.linspace(500, 1000, 1000).reshape(10, 10, 10)
-    out = normalise(image)
+    out = normalise(image, bright_end(image))
     assert out.dtype == np.float32
     assert 0.98 < np.percentile(out[out > 0], 99) < 1.02
-    assert not normalise(np.zeros((4, 4, 4), np.float32)).any()
+    nothing = np.zeros((4, 4, 4), np.float32)
+    assert not normalise(nothing, bright_end(nothing)).any()
+
+
+def test_the_bright_end_of_a_part() -> None:
+    image = np.full((10, 10, 10), 100, np.float32)
+    image[0] = 3000
+    assert bright_end(image, image < 1000) == 100
+    assert bright_end(image) == 3000
 
 
 def test_nothing_wanted_gives_no_label(head) -> None:
