@@ -137,8 +137,10 @@ def test_kill(
         # A study that is cut off while it is received is sent again within this time.
         node = start_node(pacs, quiet_s=8.0 if state == "study:receiving" else 0.6)
         sender = start_sending(node, series.folder)
-        hit = kill_in(node, state, process)
-        sent = sender.wait(timeout=120) == 0
+        try:
+            hit = kill_in(node, state, process)
+        finally:
+            sent = sender.wait(timeout=120) == 0
         if hit:
             break
         node.stop()

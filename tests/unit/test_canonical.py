@@ -144,13 +144,6 @@ def test_normalise_puts_the_bright_end_at_one() -> None:
     assert not normalise(nothing, bright_end(nothing)).any()
 
 
-def test_the_bright_end_of_a_part() -> None:
-    image = np.full((10, 10, 10), 100, np.float32)
-    image[0] = 3000
-    assert bright_end(image, image < 1000) == 100
-    assert bright_end(image) == 3000
-
-
 def test_nothing_wanted_gives_no_label(head) -> None:
     voxels, affine = head
     channels = np.ones((*GRID.shape, 2), np.float32)
