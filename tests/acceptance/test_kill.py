@@ -134,8 +134,8 @@ def test_kill(
     )
     for _ in range(TRIES):
         pacs = small_pacs()
-        # A study that is cut off while it is received is sent again within this time.
-        node = start_node(pacs, quiet_s=8.0 if state == "study:receiving" else 0.6)
+        # Long enough for a busy machine, and for a study that was cut off to be sent again.
+        node = start_node(pacs, quiet_s=8.0 if state == "study:receiving" else 2.5)
         sender = start_sending(node, series.folder)
         try:
             hit = kill_in(node, state, process)
