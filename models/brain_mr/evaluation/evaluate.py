@@ -2,8 +2,9 @@
 
     python evaluate.py --bundle .. --labels FOLDER [--heads FOLDER] [--deepbet SITE_FOLDER]
 
-- held-out label maps, painted at 1 mm with random and with T1-like contrast, through the whole
-  runtime: Dice per output structure, left and right apart;
+- held-out label maps, painted at 1 mm with T1-like and with arbitrary contrast, through the whole
+  runtime: Dice of every structure the network knows (held_out_dice, which package.py chooses by)
+  and of the labels of model.toml (packaged_dice);
 - with --heads: volumes of the T1 heads in that folder (sub-folders of DICOM files and *.nii.gz),
   of nilearn's MNI152, and what was refused; white matter against MNI152's white matter map;
 - with --deepbet: brain (all output structures) against deepbet's mask.
@@ -28,9 +29,11 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "training"), str(HERE.parents[2] / "node")]
 from anatomy import NAMES, STRUCTURES
 from generator import Generator, HeadMap, read_map
+from package import MERGED
+from train import split
+
 from secondread.inference.worker.prediction import Prediction
 from secondread.inference.worker.runtimes.torch import TorchRuntime
-from train import split
 
 GRID_1MM = (192, 224, 208)
 LEAST_ML = 0.05
@@ -48,26 +51,32 @@ def table_of_truth(bundle: dict[str, Any]) -> NDArray[np.uint8]:
 
 
 def full_bundle(bundle: dict[str, Any]) -> dict[str, Any]:
-    """Give the manifest with every structure among the outputs and no envelope, for judging them."""
+    """Give the manifest with every structure among the outputs and no envelope."""
     out = json.loads(json.dumps(bundle))
-    value, classes = 0, [[0]]
-    for _, _, right in STRUCTURES[:-1]:
-        classes.append([value + 1, value + 2] if right else [value + 1])
-        value += len(classes[-1])
+    classes, labels = [[0]], []
+    for name, _, right in STRUCTURES[:-1]:
+        if name in MERGED:
+            classes.append([])
+            continue
+        full = [f"left_{name}", f"right_{name}"] if right else [name]
+        classes.append([len(labels) + 1 + k for k in range(len(full))])
+        labels += [{"value": v, "name": n} for v, n in zip(classes[-1], full, strict=True)]
     classes.append([0])
-    merged = NAMES.index("inferior_lateral_ventricle")
-    classes[merged] = classes[NAMES.index("lateral_ventricle")]
+    for name, other in MERGED.items():
+        classes[NAMES.index(name)] = classes[NAMES.index(other)]
     out["runtime"]["options"]["decoding"]["classes"] = classes
-    out["envelope"] = {}
+    out["labels"] = labels
     return out
 
 
 def judge_held_out(
     bundle: dict[str, Any], folder: Path, maps: list[HeadMap], rounds: int, seed: int
 ) -> dict[str, dict[str, float]]:
-    """Give the mean Dice per structure over ``rounds`` samples of every map and contrast."""
-    bundle = full_bundle(bundle)
-    runtime, truth = TorchRuntime(bundle, folder), table_of_truth(bundle)
+    """Give the mean Dice per label, and of all labels together, over all samples.
+
+    There are ``rounds`` samples of every map and kind of contrast; the envelope is left out.
+    """
+    runtime, truth = TorchRuntime(bundle | {"envelope": {}}, folder), table_of_truth(bundle)
     scores: dict[str, dict[str, list[float]]] = {}
     for kind, share in (("t1_like", 1.0), ("random", 0.0)):
         generator = Generator(maps, seed, t1_share=share, grid=GRID_1MM, spacing_mm=1.0)
@@ -77,19 +86,18 @@ def judge_held_out(
             expected = truth[target.argmax(-1).numpy(), right]
             affine = np.diag([-1.0, -1.0, 1.0, 1.0])
             found = runtime.predict(image[0].numpy(), affine).labels
-            for name, (_, _, has_right) in zip(NAMES[1:-1], STRUCTURES, strict=False):
-                if name == "inferior_lateral_ventricle":
-                    continue
-                values = truth[NAMES.index(name)]
-                for value, full in zip(
-                    values, (f"left_{name}", f"right_{name}") if has_right else (name,), strict=False
-                ):
-                    mask = expected == value
-                    if mask.sum() > 1000 * LEAST_ML:
-                        score = dice(mask, found == value)
-                        scores.setdefault(full, {}).setdefault(kind, []).append(score)
-            print(kind, turn, {k: round(v[kind][-1], 2) for k, v in scores.items()}, flush=True)
-    return {n: {k: float(np.mean(v)) for k, v in kinds.items()} for n, kinds in scores.items()}
+            masks = {
+                r["name"]: (expected == r["value"], found == r["value"]) for r in bundle["labels"]
+            }
+            masks["brain"] = (expected > 0, found > 0)
+            for name, (mask, answer) in masks.items():
+                if mask.sum() > 1000 * LEAST_ML:
+                    scores.setdefault(name, {}).setdefault(kind, []).append(dice(mask, answer))
+            shown = {k: round(v[kind][-1], 2) for k, v in scores.items() if v.get(kind)}
+            print(kind, turn, shown, flush=True)
+    return {
+        n: {k: round(float(np.mean(v)), 4) for k, v in kinds.items()} for n, kinds in scores.items()
+    }
 
 
 def gather_heads(folder: Path) -> dict[str, Volume]:
@@ -155,6 +163,8 @@ def main() -> None:
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--heads", type=Path)
     parser.add_argument("--deepbet", type=Path)
+    parser.add_argument("--packaged", action="store_true", help="only the labels of model.toml")
+    parser.add_argument("--answers", type=Path, help="keep the label maps in this .npz")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seed", type=int, default=20261122)
     parser.add_argument("--out", type=Path, default=HERE / "figures.json")
@@ -163,10 +173,10 @@ def main() -> None:
     figures = json.loads(args.out.read_text()) if args.out.exists() else {}
     if args.labels:
         maps = [read_map(p) for p in split(args.labels, args.seed)[1]]
-        scores = judge_held_out(bundle, args.bundle, maps, args.rounds, args.seed + 7)
-        figures["held_out_dice"] = {
-            n: {k: round(v, 4) for k, v in kinds.items()} for n, kinds in scores.items()
-        }
+        figures["rounds"] = args.rounds
+        for key, one in (("held_out_dice", full_bundle(bundle)), ("packaged_dice", bundle)):
+            if key == "packaged_dice" or not args.packaged:
+                figures[key] = judge_held_out(one, args.bundle, maps, args.rounds, args.seed + 7)
     if args.heads:
         heads, runtime = gather_heads(args.heads), TorchRuntime(bundle, args.bundle)
         predictions = {}
@@ -178,9 +188,8 @@ def main() -> None:
         figures["mni152_white_matter_dice"] = judge_white_matter(bundle, predictions["mni152"])
         if args.deepbet:
             figures["deepbet"] = judge_against_deepbet(args.deepbet, heads, predictions)
-        np.savez_compressed(
-            args.out.with_suffix(".labels.npz"), **{n: p.labels for n, p in predictions.items()}
-        )
+        if args.answers:
+            np.savez_compressed(args.answers, **{n: p.labels for n, p in predictions.items()})
     args.out.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import nibabel as nib
@@ -49,7 +50,7 @@ def read_dicom(folder: Path, min_slices: int = 60) -> Volume:
     places = sorted(by_place)
     step = float(np.median(np.diff(places)))
     planes = [by_place[places[0]].pixel_array.astype(np.float32)]
-    for before, here in zip(places, places[1:], strict=False):
+    for before, here in pairwise(places):
         plane = by_place[here].pixel_array.astype(np.float32)
         gap = round((here - before) / step)
         last = planes[-1]

@@ -245,7 +245,9 @@ class Generator:
             for axis in range(3):
                 if rng.random() < 0.4:
                     cut = int(rng.uniform(0.0, 0.22) * self.grid[axis])
-                    part = slice(0, cut) if rng.random() < 0.65 else slice(self.grid[axis] - cut, None)
+                    part = (
+                        slice(0, cut) if rng.random() < 0.65 else slice(self.grid[axis] - cut, None)
+                    )
                     image[(slice(None),) * axis + (part,)] = 0.0
         return image
 
@@ -275,7 +277,7 @@ class Generator:
 def normalise(image: torch.Tensor) -> torch.Tensor:
     """Scale so that the 99th percentile of the voxels above a tenth of the brightest is 1.
 
-    The same rule as `secondread.inference.worker.canonical.normalise`.
+    The same rule as `bright_end` and `normalise` of `secondread.inference.worker.canonical`.
     """
     sample = image.reshape(-1)[::7].numpy()
     high = float(np.percentile(sample, 99.5))

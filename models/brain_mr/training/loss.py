@@ -13,7 +13,12 @@ from anatomy import CLASS_COUNT, NAMES
 from torch import Tensor
 
 SMOOTH_VOXELS = 20.0
-WEIGHT_BY_NAME = {"background": 0.5, "cerebral_white_matter": 1.0, "cerebral_cortex": 1.0, "csf": 1.0}
+WEIGHT_BY_NAME = {
+    "background": 0.5,
+    "cerebral_white_matter": 1.0,
+    "cerebral_cortex": 1.0,
+    "csf": 1.0,
+}
 BIG_WEIGHT, SMALL_WEIGHT = 2.0, 4.0
 BIG = {"cerebellum_white_matter", "cerebellum_cortex", "lateral_ventricle", "brain_stem"}
 
@@ -25,7 +30,7 @@ def weigh_classes() -> Tensor:
 
 
 class SegmentationLoss(torch.autograd.Function):
-    """Weighted cross-entropy + mean soft Dice over the classes but background + cross-entropy of the side.
+    """Weighted cross-entropy + mean soft Dice but of the background + cross-entropy of the side.
 
     Arguments of `apply`: logits (1, CHANNEL_COUNT, x, y, z); target (voxel, CLASS_COUNT) float32
     that sums to one; side (voxel, 2) float32: share of the voxel that has a side, share on the
@@ -33,7 +38,7 @@ class SegmentationLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, target: Tensor, side: Tensor) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, logits: Tensor, target: Tensor, side: Tensor) -> Tensor:
         rows = logits.permute(0, 2, 3, 4, 1).reshape(-1, logits.shape[1]).float()
         log_p = torch.log_softmax(rows[:, :CLASS_COUNT], dim=1)
         weighted = target * weigh_classes()
@@ -62,6 +67,6 @@ class SegmentationLoss(torch.autograd.Function):
         return cross_entropy + 1 - dice[1:].mean() + per_voxel.sum() / weight
 
     @staticmethod
-    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:  # noqa: D102
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * outer.to(gradient.dtype), None, None

@@ -3,7 +3,8 @@
     python package.py --figures ../evaluation/figures.json --bundle ..
 
 A structure is among the outputs when its Dice on the held-out maps, painted with random T1-like
-contrast, reaches THRESHOLD on the left and on the right.
+contrast, reaches THRESHOLD on the left and on the right. Grey matter of the
+cerebrum that does not is one label with the cortex.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ WIDTHS = (16, 32, 64, 128, 192)
 
 MERGED = {"inferior_lateral_ventricle": "lateral_ventricle"}
 """Too thin at 2 mm to stand alone; part of the other by anatomy."""
+GREY, CORTEX = "cerebral_grey_matter", "cerebral_cortex"
+JOIN_GREY = ("putamen", "pallidum", "hippocampus", "amygdala", "accumbens")
+"""Cerebral grey matter too: what is not good enough alone is one label with the cortex."""
 NEVER = {"csf"}
-"""Learnt so that the brain has a border; the maps' CSF reaches into the spine, so it is no output."""
+"""Learnt so that the brain has a border; the maps' CSF reaches into the spine: no output."""
 
 # name: meaning, code, scheme (PS3.16 CID 7140), FreeSurfer's colour
 CODES: dict[str, tuple[str, str, str, str, tuple[int, int, int]]] = {
@@ -48,6 +52,7 @@ CODES: dict[str, tuple[str, str, str, str, tuple[int, int, int]]] = {
     "hippocampus": ("hippocampus", "5366008", "SCT", "Hippocampus", (220, 216, 20)),
     "amygdala": ("amygdala", "4958002", "SCT", "Amygdala", (103, 255, 255)),
     "accumbens": ("nucleus accumbens", "427667007", "SCT", "Nucleus Accumbens", (255, 165, 0)),
+    GREY: ("cerebral grey matter", "40146001", "SCT", "Cerebral Gray Matter", (205, 62, 78)),
     "ventral_dc": (
         "ventral diencephalon", "110700", "DCM", "Ventral Diencephalon", (165, 42, 42)),
 }  # fmt: skip
@@ -69,14 +74,16 @@ def write_labels(kept: list[str], dice: dict[str, dict[str, float]]) -> tuple[st
     """Give the [[labels]] tables and what every class becomes."""
     tables, becomes = [], {"background": [0]}
     value = 0
-    for name, _, right in STRUCTURES:
-        if name not in kept:
+    joined = [name for name in JOIN_GREY if name not in kept and CORTEX in kept]
+    for plain, _, right in STRUCTURES:
+        if plain not in kept:
             continue
+        name = GREY if joined and plain == CORTEX else plain
         meaning, code, scheme, code_meaning, color = CODES[name]
-        becomes[name] = []
+        becomes[plain] = []
         for side in ("left", "right") if right else ("",):
             value += 1
-            becomes[name].append(value)
+            becomes[plain].append(value)
             full = f"{side}_{name}" if side else name
             words = f"{side} {meaning}" if side else meaning
             lines = [
@@ -88,11 +95,12 @@ def write_labels(kept: list[str], dice: dict[str, dict[str, float]]) -> tuple[st
                 f'type = ["{code}", "{scheme}", "{code_meaning}"]',
                 *([f'laterality = "{side}"'] if side else []),
                 f"color_rgb = [{', '.join(map(str, color))}]",
-                f"dice_held_out = {dice[full]['t1_like']:.3f}",
+                *([f"dice_held_out = {dice[full]['t1_like']:.3f}"] if full in dice else []),
             ]
             tables.append("\n".join(lines))
     for name, other in MERGED.items():
         becomes[name] = becomes.get(other, [0])
+    becomes |= dict.fromkeys(joined, becomes.get(CORTEX, [0]))
     return "\n\n".join(tables), [becomes.get(name, [0]) for name in NAMES]
 
 
@@ -102,8 +110,9 @@ def main() -> None:
     parser.add_argument("--figures", type=Path, required=True)
     parser.add_argument("--bundle", type=Path, required=True)
     args = parser.parse_args()
-    dice = json.loads(args.figures.read_text())["held_out_dice"]
-    kept = choose(dice)
+    figures = json.loads(args.figures.read_text())
+    kept = choose(figures["held_out_dice"])
+    dice = figures["held_out_dice"] | figures.get("packaged_dice", {})
     labels, classes = write_labels(kept, dice)
     digest = hashlib.sha256((args.bundle / "weights.safetensors").read_bytes()).hexdigest()
     template = (Path(__file__).parent / "model.toml.in").read_text()
@@ -112,7 +121,9 @@ def main() -> None:
         "CHANNELS": str(CHANNEL_COUNT),
         "SIDE": str(CLASS_COUNT),
         "WIDTHS": str(list(WIDTHS)),
-        "CLASSES": "[\n" + "".join(f"    {c},  # {n}\n" for c, n in zip(classes, NAMES, strict=True)) + "]",
+        "CLASSES": "[\n"
+        + "".join(f"    {c},  # {n}\n" for c, n in zip(classes, NAMES, strict=True))
+        + "]",
         "SHA256": digest,
         "LABELS": labels,
     }

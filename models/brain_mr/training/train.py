@@ -13,7 +13,6 @@ import argparse
 import copy
 import csv
 import math
-import os
 import random
 import sys
 import time
@@ -23,7 +22,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from anatomy import CHANNEL_COUNT, CLASS_COUNT, NAMES
-from generator import GRID, Generator, HeadMap, read_map
+from generator import Generator, HeadMap, read_map
 from loss import SegmentationLoss
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -107,10 +106,10 @@ def measure(net: nn.Module, samples: list[tuple[Tensor, Tensor, Tensor]]) -> lis
 def save(folder: Path, state: dict[str, object], ema: Trainee) -> None:
     """Write checkpoint and weights so that a kill in between leaves the last good ones."""
     torch.save(state, folder / "checkpoint.tmp")
-    os.replace(folder / "checkpoint.tmp", folder / "checkpoint.pt")
+    (folder / "checkpoint.tmp").replace(folder / "checkpoint.pt")
     weights = {k: v.half().contiguous() for k, v in ema.net.state_dict().items()}
     save_file(weights, folder / "weights.tmp")
-    os.replace(folder / "weights.tmp", folder / "weights.safetensors")
+    (folder / "weights.tmp").replace(folder / "weights.safetensors")
 
 
 def main() -> None:

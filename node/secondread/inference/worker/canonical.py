@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
-__all__ = ["CanonicalGrid", "Foreground", "locate", "normalise", "resample", "resample_back"]
+__all__ = [
+    "CanonicalGrid",
+    "Foreground",
+    "bright_end",
+    "locate",
+    "normalise",
+    "resample",
+    "resample_back",
+]
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -181,14 +189,17 @@ def resample(voxels: NDArray[np.generic], affine_lps: Float64, grid: CanonicalGr
     return out
 
 
-def normalise(image: Float32, ceiling: float = 1.5) -> Float32:
-    """Scale so that the 99th percentile of the voxels above a tenth of the brightest is 1."""
-    high = float(np.percentile(image, 99.5))
-    inside = image[image > 0.1 * high]
-    if high <= 0 or inside.size == 0:
+def bright_end(image: Float32) -> float:
+    """Give the 99th percentile of the voxels above a tenth of the brightest, 0 if there is none."""
+    values = image[image > 0.1 * max(0.0, float(np.percentile(image, 99.5)))]
+    return float(np.percentile(values, 99)) if values.size else 0.0
+
+
+def normalise(image: Float32, bright: float, ceiling: float = 1.5) -> Float32:
+    """Scale so that ``bright`` becomes 1, and cut off at ``ceiling``; all 0 if nothing is."""
+    if bright <= 0:
         return np.zeros_like(image)
-    scaled = image / np.float32(np.percentile(inside, 99))
-    out: Float32 = np.clip(scaled, 0.0, ceiling).astype(np.float32)
+    out: Float32 = np.clip(image / np.float32(bright), 0.0, ceiling).astype(np.float32)
     return out
 
 
@@ -216,7 +227,7 @@ def resample_back(
     labels = np.zeros(source_shape, np.uint8)
     if not wanted.any():
         return labels
-    wanted = ndimage.binary_dilation(wanted, iterations=2)
+    wanted = ndimage.binary_dilation(wanted, iterations=1)
     to_grid: Float64 = np.linalg.inv(grid.affine_ras) @ affine_to_ras(affine_lps)
     low, high = _source_box(wanted, np.linalg.inv(to_grid).astype(np.float64), source_shape)
     if (low >= high).any():

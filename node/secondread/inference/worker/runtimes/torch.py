@@ -5,13 +5,19 @@ Keys of `model.toml` that this runtime reads::
     [runtime]              network, weights
     [runtime.options]      precision = "bfloat16" | "float32"; mirror = true | false
     [runtime.options.network]      keyword arguments of the network
-    [runtime.options.decoding]     classes, side_channel, keep_largest
-    [preprocessing]        grid, spacing_mm, centre_below_top_mm, passes, recentre_above_mm, ceiling
+    [runtime.options.decoding]     classes, side_channel, single_piece,
+                           keep_largest, connects, bridge_mm
+    [preprocessing]        grid, spacing_mm, centre_below_top_mm, ceiling, passes,
+                           recentre_above_mm, recentre_below_top_mm
     [envelope]             checks, see `secondread.inference.worker.envelope`
 
 ``decoding.classes[k]`` says which label class k becomes: ``[value]``, or ``[left, right]`` for a
 structure whose side the logit ``side_channel`` tells (positive = patient's right); 0 means that
-the class is not among the outputs.
+the class is not among the outputs. ``single_piece`` lists classes of which only the biggest piece
+counts. With ``keep_largest`` the same holds for all outputs and the classes in ``connects``
+together, and what hangs on by a bridge of less than ``bridge_mm`` is cut off. With more than one
+pass, the next is centred on what the last one found, if that lies ``recentre_above_mm`` off: on its
+middle, or ``recentre_below_top_mm`` below its top.
 """
 
 from __future__ import annotations
@@ -65,8 +71,13 @@ class TorchRuntime:
         self._early, self._late = envelope.sort_rules(rules)
         decoding = options["decoding"]
         self._pairs = np.array([(c[0], c[-1]) for c in decoding["classes"]], np.uint8)
+        self._is_output = np.any(self._pairs > 0, axis=1)
+        self._is_output[list(decoding.get("connects", ()))] = True
         self._side = decoding.get("side_channel")
+        self._single = [int(number) for number in decoding.get("single_piece", ())]
         self._keep_largest = bool(decoding.get("keep_largest", False))
+        bridge_mm = float(decoding.get("bridge_mm", 0.0))
+        self._bridge_voxels = round(bridge_mm / 2 / float(self._preprocessing["spacing_mm"]))
         self._network = build(runtime["network"], options.get("network", {}))
         weights = load_file(folder / runtime["weights"])
         try:
@@ -123,35 +134,38 @@ class TorchRuntime:
         affine: NDArray[np.float64],
         centre: tuple[float, float, float],
     ) -> tuple[canonical.CanonicalGrid, NDArray[np.float32], NDArray[np.float32]]:
-        """Resample and run the network, again with a better centre where the first was far off.
+        """Resample and run the network, again with a better centre.
 
         Gives the grid, the image (x, y, z) and the probabilities (x, y, z, channel).
         """
-        shape = tuple(int(n) for n in self._preprocessing["grid"])
-        spacing_mm = float(self._preprocessing["spacing_mm"])
-        passes = int(self._preprocessing.get("passes", 1))
-        enough_mm = float(self._preprocessing.get("recentre_above_mm", 0.0))
+        wanted = self._preprocessing
+        size = tuple(int(n) for n in wanted["grid"])
+        shape, spacing_mm = (size[0], size[1], size[2]), float(wanted["spacing_mm"])
+        passes = int(wanted.get("passes", 1))
         for turn in range(passes):
-            grid = canonical.CanonicalGrid((shape[0], shape[1], shape[2]), spacing_mm, centre)
-            image = canonical.resample(voxels, affine, grid)
-            image = canonical.normalise(image, float(self._preprocessing.get("ceiling", 1.5)))
+            grid = canonical.CanonicalGrid(shape, spacing_mm, centre)
+            raw = canonical.resample(voxels, affine, grid)
+            ceiling = float(wanted.get("ceiling", 1.5))
+            image = canonical.normalise(raw, canonical.bright_end(raw), ceiling)
             channels = self._infer(image)
-            found = _largest(self._is_output(channels))
+            found = self._find(channels)
             if turn == passes - 1 or not found.any():
                 break
-            box = ndimage.find_objects(found.view(np.uint8))[0]
-            middle = np.array([(part.start + part.stop - 1) / 2 for part in box])
+            middle = _middle(found, wanted.get("recentre_below_top_mm"), spacing_mm)
             better = grid.affine_ras[:3, :3] @ middle + grid.affine_ras[:3, 3]
-            if math.dist(better, centre) < enough_mm:
+            if math.dist(better, centre) < float(wanted.get("recentre_above_mm", 0.0)):
                 break
             centre = (float(better[0]), float(better[1]), float(better[2]))
         return grid, image, channels
 
-    def _is_output(self, channels: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Tell where a class that is among the outputs wins: (x, y, z)."""
+    def _find(self, channels: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Tell where a class that is among the outputs wins, loose pieces left out: (x, y, z)."""
         winner = channels[..., : len(self._pairs)].argmax(axis=-1)
-        found: NDArray[np.bool_] = np.any(self._pairs > 0, axis=1)[winner]
-        return found
+        found: NDArray[np.bool_] = self._is_output[winner]
+        for number in self._single:
+            part = winner == number
+            found &= ~part | _main_piece(part, self._bridge_voxels)
+        return _main_piece(found, self._bridge_voxels) if self._keep_largest else found
 
     @torch.inference_mode()
     def _infer(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -182,15 +196,13 @@ class TorchRuntime:
     def _clean(self, channels: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Give the class of every voxel, and where an output label is possible.
 
-        With `keep_largest`, what does not touch the biggest object becomes background.
+        Loose pieces are made background, in ``channels`` too.
         """
-        shown = channels[..., 0] < 1 - POSSIBLE
-        classes = channels[..., : len(self._pairs)].argmax(axis=-1).astype(np.uint8)
-        if self._keep_largest:
-            body = ndimage.binary_dilation(_largest(self._is_output(channels)), iterations=2)
-            shown &= body
-            classes[~body] = 0
-        return classes, shown
+        winner = channels[..., : len(self._pairs)].argmax(axis=-1)
+        loose = self._is_output[winner] & ~self._find(channels)
+        channels[loose] = np.eye(1, channels.shape[-1], dtype=np.float32)
+        classes = np.where(loose, 0, winner).astype(np.uint8)
+        return classes, channels[..., 0] < 1 - POSSIBLE
 
     def _decide(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Give the label of each row of probabilities."""
@@ -198,6 +210,39 @@ class TorchRuntime:
         right = 0 if self._side is None else (rows[:, -1] > 0.5).astype(np.intp)
         labels: NDArray[np.uint8] = self._pairs[winner, right]
         return labels
+
+
+def _middle(
+    mask: NDArray[np.bool_], below_top_mm: float | None, spacing_mm: float
+) -> NDArray[np.float64]:
+    """Give the middle of an object's bounding box, in voxels.
+
+    With ``below_top_mm`` the middle lies that far below its top and only what is above counts, so
+    that what leaks out at its foot pulls nothing.
+    """
+    if below_top_mm is not None:
+        top = int(np.flatnonzero(mask.any(axis=(0, 1)))[-1])
+        middle_z = top - below_top_mm / spacing_mm
+        mask = mask.copy()
+        mask[:, :, : max(0, int(middle_z))] = False
+    box = ndimage.find_objects(mask.view(np.uint8))[0]
+    middle = np.array([(part.start + part.stop - 1) / 2 for part in box])
+    if below_top_mm is not None:
+        middle[2] = middle_z
+    return middle
+
+
+def _main_piece(mask: NDArray[np.bool_], bridge_voxels: int) -> NDArray[np.bool_]:
+    """Keep the biggest piece of a mask, without what hangs on it by a thin bridge.
+
+    A bridge is at most ``2 * bridge_voxels`` wide.
+    """
+    if bridge_voxels == 0:
+        return _largest(mask)
+    core = _largest(ndimage.binary_erosion(mask, iterations=bridge_voxels, border_value=1))
+    # Growing twice as far as was eroded, within the mask, gives thin gyri back.
+    kept: NDArray[np.bool_] = mask & ndimage.binary_dilation(core, iterations=2 * bridge_voxels)
+    return kept
 
 
 def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,0 +1,125 @@
+"""Write README.md, the card, from card.in.md, the manifest, the figures and the training log.
+
+python card.py [--bundle ..]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent / "training"))
+from package import CORTEX, GREY, JOIN_GREY
+
+TITLES = {
+    "mni152": "MNI152 (nilearn, skull-stripped average)",
+    "mr_t1_siemens_skyra_child": "Child of 3, Siemens Skyra 3 T, MPRAGE",
+    "mr_t1_t2_siemens_trio_missing_slice": (
+        "Adult, Siemens Trio 3 T, MEMPRAGE (one missing slice interpolated)"
+    ),
+    "ch2.nii.gz": "Colin (mricron ch2, average of 27 scans of one adult)",
+    "mr_ood_fruit_ge_hdxt": "a fruit on a GE HDxt",
+    "mr_ood_phantom_ge_pioneer": "a grid phantom on a GE Pioneer",
+}
+SHOWN = (
+    "cerebral_white_matter",
+    "cerebral_grey_matter",
+    "lateral_ventricle",
+    "cerebellum_cortex",
+    "cerebellum_white_matter",
+    "thalamus",
+    "caudate",
+    "brain_stem",
+)
+
+
+def write_table(bundle: dict[str, Any], figures: dict[str, Any]) -> str:
+    """Give the table of outputs."""
+    lines = ["| label | structure | T1-like | any |", "|---|---|---|---|"]
+    for row in bundle["labels"]:
+        dice = figures["packaged_dice"][row["name"]]
+        lines.append(
+            f"| {row['value']} | {row['meaning']} | {dice['t1_like']:.2f} | {dice['random']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def write_dropped(bundle: dict[str, Any], figures: dict[str, Any]) -> str:
+    """Give the list of structures that were not good enough alone."""
+    kept = {row["name"] for row in bundle["labels"]}
+    grey = any(name.endswith(GREY) for name in kept)
+    worst: dict[str, list[float]] = {}
+    for name, dice in figures["held_out_dice"].items():
+        plain = name.removeprefix("left_").removeprefix("right_")
+        if name not in kept and name != "brain" and not (grey and plain == CORTEX):
+            worst.setdefault(plain, []).append(dice["t1_like"])
+    lines = []
+    for name, dice in worst.items():
+        fate = "part of cerebral grey matter" if grey and name in JOIN_GREY else "left unlabelled"
+        shown = " and ".join(f"{d:.2f}" for d in dice)
+        lines.append(f"- {name.replace('_', ' ').capitalize()}: Dice {shown}; {fate}.")
+    return "\n".join(lines)
+
+
+def write_heads(figures: dict[str, Any]) -> str:
+    """Give the table of volumes, left and right added up."""
+    heads = {n: h for n, h in figures["heads"].items() if h["refusal"] is None}
+    names = [
+        s for s in SHOWN if any(k.endswith(s) for h in heads.values() for k in h["volumes_ml"])
+    ]
+    columns = ["head", "brain", *(n.replace("_", " ") for n in names)]
+    lines = ["Volumes in mL:", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for name, head in heads.items():
+        sizes = [
+            sum(v for k, v in head["volumes_ml"].items() if k.endswith(shown)) for shown in names
+        ]
+        cells = [TITLES.get(name, name), f"{head['brain_ml']:.0f}", *(f"{s:.1f}" for s in sizes)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Write the card."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bundle", type=Path, default=HERE.parent)
+    bundle_folder = parser.parse_args().bundle
+    bundle = tomllib.loads((bundle_folder / "model.toml").read_text())
+    figures = json.loads((HERE / "figures.json").read_text())
+    with (bundle_folder / "training" / "log.csv").open() as file:
+        last = list(csv.DictReader(file))[-1]
+    refused = [
+        f"{TITLES.get(n, n)} (“{h['refusal']}”)"
+        for n, h in figures["heads"].items()
+        if h["refusal"] is not None
+    ]
+    deepbet = [
+        f"{TITLES.get(n, n)} **{d['dice']:.3f}** (deepbet {d['deepbet_ml']:.0f} mL)"
+        for n, d in figures["deepbet"].items()
+    ]
+    values = {
+        "COUNT": str(len(bundle["labels"])),
+        "TABLE": write_table(bundle, figures),
+        "DROPPED": write_dropped(bundle, figures),
+        "HEADS": write_heads(figures),
+        "DEEPBET": "; ".join(deepbet),
+        "WM": f"{figures['mni152_white_matter_dice']:.3f}",
+        "REFUSED": "; ".join(refused),
+        "STEPS": last["step"],
+        "MINUTES": f"{float(last['minutes']):.0f}",
+        "BRAINDICE": f"{figures['packaged_dice']['brain']['t1_like']:.2f}",
+        "ROUNDS": str(figures.get("rounds", "?")),
+    }
+    card = (HERE / "card.in.md").read_text()
+    for key, value in values.items():
+        card = card.replace(f"@{key}@", value)
+    (bundle_folder / "README.md").write_text(card)
+
+
+if __name__ == "__main__":
+    main()
