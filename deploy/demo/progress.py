@@ -78,6 +78,10 @@ class Stage:
     seconds: float
 
 
+def _is_refusal_by_model(row: TrailRow) -> bool:
+    return (row.before, row.after) == ("prepared", "refused")
+
+
 def stages(study: Study, trail: Sequence[TrailRow]) -> list[Stage]:
     """The stages of a study in order, from the times in the audit trail."""
 
@@ -97,6 +101,9 @@ def stages(study: Study, trail: Sequence[TrailRow]) -> list[Stage]:
         marks.append(
             (name, at(lambda row, state=state: row.event == "job" and row.after == state))  # type: ignore[misc]
         )
+        if state == "prepared":
+            # A model that refuses has run, too.
+            marks.append((MODEL_STAGE, at(_is_refusal_by_model)))
     for name, moment in marks:
         if moment is not None and moment >= before:
             found.append(Stage(name, moment - before))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from deploy.demo.progress import Progress, Stage, stages, timeline
@@ -94,3 +96,14 @@ def test_a_study_that_was_not_analysed_has_no_model_stage():
     assert "run the model" not in names
     assert names[-2:] == ["write and check the results", "deliver to the PACS"]
     assert "of which not the model" in timeline([(study(StudyState.DONE), [Stage("x", 1.0)])])
+
+
+def test_a_model_that_refuses_has_run():
+    trail = [
+        row(105.0, "study", "assembling"),
+        row(106.0, "job", "prepared"),
+        replace(row(111.0, "job", "refused"), before="prepared"),
+        row(112.0, "job", "written"),
+    ]
+    found = stages(study(StudyState.DONE), trail)
+    assert [stage.seconds for stage in found if stage.name == "run the model"] == [5.0]
