@@ -79,6 +79,15 @@ def turn(voxels: np.ndarray, affine: np.ndarray, order, signs) -> Volume:
     return out, affine @ stored
 
 
+def side_of_labels() -> np.ndarray:
+    """-1 for a label of the left, 1 for one of the right, 0 for the others; by label value."""
+    rows = tomllib.loads((BUNDLE / "model.toml").read_text())["labels"]
+    sides = np.zeros(256, np.int8)
+    for row in rows:
+        sides[row["value"]] = {"left": -1, "right": 1}.get(row.get("laterality", ""), 0)
+    return sides
+
+
 def x_lps_of_side(answer: Prediction, affine: np.ndarray, side: str) -> float:
     """Give the mean distance to the patient's left of all labels of one side, in mm."""
     rows = tomllib.loads((BUNDLE / "model.toml").read_text())["labels"]
@@ -109,7 +118,12 @@ def check_orientation(runtime, template, reference, order, signs) -> None:
     answer = runtime.predict(voxels, affine)
     assert answer.refusal is None
     expected, _ = turn(reference.labels, template[1], order, signs)
-    assert np.mean(answer.labels == expected) > 0.995
+    # The grid of the network lies a fraction of a voxel elsewhere, so borders move a little.
+    assert np.mean(answer.labels == expected) > 0.99
+    sides = side_of_labels()
+    swapped = np.argwhere(sides[answer.labels] * sides[expected] < 0)
+    off_middle_mm = np.abs(swapped @ affine[0, :3] + affine[0, 3])
+    assert off_middle_mm.max(initial=0.0) < 8.0
     left, right = (x_lps_of_side(answer, affine, side) for side in ("left", "right"))
     assert left > 20
     assert right < -20
