@@ -46,11 +46,6 @@ class PortTakenError(SecondReadError):
     audit_code = "port-taken"
 
 
-def open_ledger(settings: Settings) -> Ledger:
-    """The ledger of this installation, for commands that look at it."""
-    return Ledger.open(settings.data_dir)
-
-
 def serve(settings: Settings, role: str | None, *, supervised: bool = False) -> int:
     """Run the node, or one role of it, until SIGTERM or SIGINT; returns the exit code."""
     # Whatever is written from here on, by anybody in these processes, is the node's alone.

@@ -39,10 +39,3 @@ def release_claims_of(connection: sa.Connection, table: sa.Table, owner_prefix: 
         .values(claimed_by=None, claimed_until=None)
     )
     return connection.execute(statement).rowcount
-
-
-def release(connection: sa.Connection, table: sa.Table, row_id: int) -> None:
-    """Give back one row."""
-    connection.execute(
-        sa.update(table).where(table.c.id == row_id).values(claimed_by=None, claimed_until=None)
-    )

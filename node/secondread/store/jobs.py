@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from secondread.domain.job import Candidate, Job, PlannedJob
 from secondread.domain.states import JobState, check_transition
-from secondread.store.claims import claim_one, release, release_claims_of
+from secondread.store.claims import claim_one, release_claims_of
 from secondread.store.tables import job
 from secondread.store.trail import Trail
 
@@ -141,10 +141,6 @@ class Jobs:
         self._connection.execute(
             sa.update(job).where(job.c.id == record.id).values(checks=[list(c) for c in checks])
         )
-
-    def release(self, record: Job) -> None:
-        """Give a claim back without a change."""
-        release(self._connection, job, record.id)
 
     def release_claims_of(self, owner_prefix: str) -> int:
         """Give back the claims of an owner that is known to be dead."""

@@ -11,7 +11,7 @@ from secondread.domain.instance import Instance
 from secondread.domain.states import JOB_ENDS, JobState, StudyState, check_transition
 from secondread.domain.study import Study
 from secondread.errors import NotFoundError
-from secondread.store.claims import claim_one, release, release_claims_of
+from secondread.store.claims import claim_one, release_claims_of
 from secondread.store.tables import job, study
 from secondread.store.trail import Trail
 
@@ -121,10 +121,6 @@ class Studies:
             sa.update(study).where(study.c.id == row.id).values(attempts=study.c.attempts + 1)
         )
         return self.get(row.id)
-
-    def release(self, record: Study) -> None:
-        """Give a claim back without a change."""
-        release(self._connection, study, record.id)
 
     def release_claims_of(self, owner_prefix: str) -> int:
         """Give back the claims of an owner that is known to be dead."""
