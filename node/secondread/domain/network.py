@@ -3,7 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum, StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+
+class Service(StrEnum):
+    """What a peer may be allowed to do."""
+
+    ECHO = "echo"
+    """C-ECHO."""
+    STORE = "store"
+    """C-STORE."""
+    COMMITMENT = "commitment"
+    """Ask whether what it stored is safe (Storage Commitment, N-ACTION)."""
+    NOTICES = "notices"
+    """Tell what it has done (MPPS) and what is there (Instance Availability Notification)."""
+    STATUS = "status"
+    """Ask what has arrived of a study (C-FIND at study level, by Study Instance UID)."""
+
+
+class Urgency(IntEnum):
+    """How urgent an object is; the order of the names, not of DIMSE's codes (PS3.7 9.1.1.1)."""
+
+    LOW = -1
+    MEDIUM = 0
+    HIGH = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """How much a peer may take up; 0 is no limit, except for ``associations``.
+
+    Attributes:
+        associations: at the same time.
+        associations_per_hour: opened in the last hour.
+        objects_per_hour: stored in the last hour.
+        bytes_per_hour: stored in the last hour.
+    """
+
+    associations: int = 50
+    associations_per_hour: int = 0
+    objects_per_hour: int = 0
+    bytes_per_hour: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +56,36 @@ class Peer:
         ae_title: the calling AE title, compared exactly, as PS3.8 9.3.2 pads it.
         addresses: networks it may call from, such as ``10.1.2.3/32``.
         quiet_s: seconds without a new object after which its study counts as complete.
+        may: the services it may use.
+        sop_classes: SOP Class UIDs it may store; empty is every class that the node takes.
+        transfer_syntaxes: Transfer Syntax UIDs it may use; empty is every one the node takes.
+        quotas: how much it may take up.
+        priority_max: the most urgent priority it may ask for; a higher one is taken for this one.
+        tls: whether it may come by TLS only.
+        certificate_sha256: fingerprint that its TLS certificate must have, 64 hex digits; or "".
+        certificate_ca: file of the CA that must have signed its TLS certificate; or "".
+        username: what it must say in User Identity Negotiation (PS3.7 D.3.3.7); or "".
+        passcode_hash: the scrypt hash of the passcode that goes with it.
+        host: where it can be called, for C-ECHO and commitment reports; "" is where it called from.
+        port: its own port; 0 is none, and it is never called.
     """
 
     name: str
     ae_title: str
     addresses: tuple[str, ...]
     quiet_s: float
+    may: frozenset[Service] = frozenset(Service)
+    sop_classes: frozenset[str] = frozenset()
+    transfer_syntaxes: frozenset[str] = frozenset()
+    quotas: Quotas = Quotas()
+    priority_max: Urgency = Urgency.MEDIUM
+    tls: bool = False
+    certificate_sha256: str = ""
+    certificate_ca: str = ""
+    username: str = ""
+    passcode_hash: str = ""
+    host: str = ""
+    port: int = 0
 
     @property
     def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from secondread.domain.network import Urgency
 from secondread.domain.states import StudyState
 
 
@@ -13,7 +14,8 @@ class Study:
 
     ``due_at`` is when the study counts as complete unless another object comes first, which is
     ``quiet_s`` seconds after the last object, or after the door opened again.
-    ``reason`` is the sentence shown to people for the present state.
+    ``reason`` is the sentence shown to people for the present state. ``urgency`` is the highest that
+    any of its objects came with.
     """
 
     id: int
@@ -27,3 +29,4 @@ class Study:
     instances: int
     attempts: int
     reason: str
+    urgency: Urgency = Urgency.MEDIUM

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import sqlalchemy as sa
 
 from secondread.domain.instance import Instance
+from secondread.domain.network import Urgency
 from secondread.store.tables import instance
+
+
+def _record(row: Any) -> Instance:
+    values = dict(row._mapping)
+    return Instance(**{**values, "urgency": Urgency(values["urgency"])})
 
 
 class Instances:
@@ -21,7 +28,7 @@ class Instances:
         """The object with this SOP Instance UID."""
         query = sa.select(instance).where(instance.c.sop_instance_uid == sop_instance_uid)
         row = self._connection.execute(query).one_or_none()
-        return None if row is None else Instance(**row._mapping)
+        return None if row is None else _record(row)
 
     def add(self, record: Instance) -> None:
         """Add an object that is not there yet."""
@@ -52,4 +59,4 @@ class Instances:
 
     def _records(self, query: sa.Select[tuple[object, ...]]) -> Sequence[Instance]:
         rows = self._connection.execute(query.order_by(instance.c.sop_instance_uid))
-        return tuple(Instance(**row._mapping) for row in rows)
+        return tuple(_record(row) for row in rows)

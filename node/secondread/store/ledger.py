@@ -20,7 +20,7 @@ from secondread.store.studies import Studies
 from secondread.store.trail import Trail
 
 LEDGER_NAME = "ledger.sqlite"
-HEAD_REVISION = "0001"
+HEAD_REVISION = "0002"
 BUSY_TIMEOUT_MS = 30_000
 
 

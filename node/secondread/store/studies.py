@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from secondread.domain.instance import Instance
+from secondread.domain.network import Urgency
 from secondread.domain.states import JOB_ENDS, JobState, StudyState, check_transition
 from secondread.domain.study import Study
 from secondread.errors import NotFoundError
@@ -20,7 +21,13 @@ _COLUMNS = [column for column in study.c if not column.name.startswith("claimed_
 
 def _record(row: Any) -> Study:
     values = {column.name: getattr(row, column.name) for column in _COLUMNS}
-    return Study(**{**values, "state": StudyState(values["state"])})
+    return Study(
+        **{
+            **values,
+            "state": StudyState(values["state"]),
+            "urgency": Urgency(values["urgency"]),
+        }
+    )
 
 
 class Studies:
@@ -45,6 +52,7 @@ class Studies:
                 "quiet_s": quiet_s,
                 "due_at": now + quiet_s,
                 "instances": 1,
+                "urgency": record.urgency,
                 "attempts": 0,
                 "reason": "Images are still arriving.",
             }
@@ -68,6 +76,7 @@ class Studies:
                 quiet_s=quiet_s,
                 due_at=now + quiet_s,
                 instances=study.c.instances + 1,
+                urgency=max(found.urgency, record.urgency),
             )
             .returning(study)
         )
@@ -108,11 +117,11 @@ class Studies:
         return tuple(_record(row) for row in self._connection.execute(query))
 
     def claim(self, owner: str, now: float, lease_s: float) -> Study | None:
-        """Claim the study that has waited longest to be assembled."""
+        """Claim the most urgent study to be assembled; of equals, that which has waited longest."""
         wanted = (
             sa.select(study.c.id)
             .where(study.c.state == StudyState.ASSEMBLING)
-            .order_by(study.c.due_at, study.c.id)
+            .order_by(study.c.urgency.desc(), study.c.due_at, study.c.id)
         )
         row = claim_one(self._connection, study, wanted, owner, now, lease_s)
         if row is None:

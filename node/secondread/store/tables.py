@@ -39,6 +39,11 @@ instance = Table(
     Column("sha256", String(64), nullable=False),
     Column("peer", Text, nullable=False),
     Column("received_at", Float, nullable=False),
+    Column("urgency", Integer, nullable=False, default=0),
+    Column("data_offset", Integer, nullable=False, default=0),
+    Column("pixel_offset", BigInteger, nullable=False, default=-1),
+    Column("pixel_length", BigInteger, nullable=False, default=-1),
+    Column("facts", JSON, nullable=False, default=dict),
 )
 
 study = Table(
@@ -53,6 +58,7 @@ study = Table(
     Column("quiet_s", Float, nullable=False),
     Column("due_at", Float, nullable=False),
     Column("instances", Integer, nullable=False),
+    Column("urgency", Integer, nullable=False, default=0),
     Column("attempts", Integer, nullable=False, default=0),
     Column("reason", Text, nullable=False, default=""),
     Column("claimed_by", Text),
@@ -118,4 +124,55 @@ trail = Table(
     Column("text", Text, nullable=False),
     Column("detail", JSON, nullable=False),
     Column("hash", String(64), nullable=False),
+)
+
+refusal = Table(
+    "refusal",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("code", String(32), nullable=False),
+    Column("calling", String(64), nullable=False),
+    Column("called", String(64), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("certificate_sha256", String(64), nullable=False),
+    Column("peer", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("first_at", Float, nullable=False),
+    Column("last_at", Float, nullable=False, index=True),
+    Column("times", Integer, nullable=False),
+    UniqueConstraint("code", "calling", "called", "address", "certificate_sha256"),
+)
+
+commitment = Table(
+    "commitment",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("transaction_uid", _UID, nullable=False),
+    Column("peer", Text, nullable=False),
+    Column("called_ae_title", String(16), nullable=False),
+    Column("host", Text, nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("committed", JSON, nullable=False),
+    Column("failed", JSON, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    UniqueConstraint("transaction_uid", "peer"),
+    Index("ix_commitment_due", "state", "next_at"),
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("kind", String(16), nullable=False),
+    Column("sop_instance_uid", _UID, nullable=False),
+    Column("study_instance_uid", _UID, nullable=False, index=True),
+    Column("peer", Text, nullable=False),
+    Column("status", String(32), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("objects", JSON, nullable=False),
+    UniqueConstraint("kind", "sop_instance_uid", "study_instance_uid"),
 )
