@@ -1,7 +1,7 @@
 # Every target does all of its own set-up. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all bench check clean
+.PHONY: help setup demo test test-all bench bench-intake check clean
 
 BIN := .venv/bin
 # make demo STUDY=/path/to/a/DICOM/folder
@@ -10,13 +10,14 @@ STUDY ?=
 ARGS ?=
 
 help:
-	@echo "make demo       a real MR head through the whole node into a PACS; results in out/demo"
-	@echo "make test       linters, types, import contracts and the tests (minutes)"
-	@echo "make test-all   the same and the slow tests"
-	@echo "make bench      how fast each part is, as a table"
-	@echo "make check      linters, types and import contracts only"
-	@echo "make setup      the virtual environment only"
-	@echo "make clean      remove what was built; the virtual environment too"
+	@echo "make demo          a real MR head through the whole node into a PACS; results in out/demo"
+	@echo "make test          linters, types, import contracts and the tests (minutes)"
+	@echo "make test-all      the same and the slow tests"
+	@echo "make bench         how fast each part is, as a table"
+	@echo "make bench-intake  the intake against other receivers, a line of JSON per figure (minutes)"
+	@echo "make check         linters, types and import contracts only"
+	@echo "make setup         the virtual environment only"
+	@echo "make clean         remove what was built; the virtual environment too"
 
 setup:
 	@deploy/setup/venv.sh
@@ -42,6 +43,12 @@ test-all: check
 bench: setup
 	@deploy/setup/packages.sh dcmtk
 	$(BIN)/python -m tests.bench.run
+
+# make bench-intake ARGS="--only fifty"
+bench-intake:
+	@>&2 deploy/setup/venv.sh
+	@>&2 deploy/setup/packages.sh orthanc dcmtk
+	@$(BIN)/python -m tests.bench.goals $(ARGS)
 
 clean:
 	rm -rf .venv out build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

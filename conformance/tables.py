@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
+from pydicom.uid import UID
+
 from secondread import __version__, errors
-from secondread.access.peers import AccessList, Refusal, over_limit
+from secondread.access.passcodes import WRONG_MAX, hash_passcode
+from secondread.access.peers import (
+    AccessList,
+    Caller,
+    Identity,
+    Refusal,
+    disk_low,
+    over_limit,
+)
+from secondread.access.quotas import QuotaBook
 from secondread.config.settings import Settings
 from secondread.delivery.store_scu import SUCCESS, WARNINGS, meaning_of
 from secondread.dicom.contexts import (
@@ -16,7 +27,10 @@ from secondread.dicom.contexts import (
     NamedUid,
 )
 from secondread.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from secondread.domain.network import Peer
+from secondread.domain.network import Peer, Quotas, Service
+from secondread.intake.commitment import CONTEXTS as COMMITMENT_CLASSES
+from secondread.intake.notices import CONTEXTS as NOTICE_CLASSES
+from secondread.intake.status import CONTEXTS as STATUS_CLASSES
 from secondread.results.report import COMPREHENSIVE_3D_SR_STORAGE
 from secondread.results.segmentation import SEGMENTATION_STORAGE
 
@@ -76,18 +90,29 @@ def sent_sop_classes() -> str:
     return _table(("SOP class", "UID", "transfer syntax", "for"), rows)
 
 
+def other_services() -> str:
+    """What the node answers besides Verification and Storage, and the word that allows it."""
+    services = {
+        Service.COMMITMENT: (COMMITMENT_CLASSES, "a promise that what was stored is safe"),
+        Service.NOTICES: (NOTICE_CLASSES, "a hint of when a study is complete"),
+        Service.STATUS: (STATUS_CLASSES, "how much of a study has arrived"),
+    }
+    rows = [
+        (str(UID(uid).name), uid, what, f"`{service}`")
+        for service, (classes, what) in services.items()
+        for uid in classes
+    ]
+    return _table(("SOP class", "UID", "for", "in `may`"), rows)
+
+
 def association_rejections() -> str:
     """How the node rejects associations: asked of the code that decides."""
-    peer = Peer(name="mr1", ae_title="MR1", addresses=("192.0.2.7",), quiet_s=30.0)
-    access = AccessList([peer], "SECONDREAD")
-    cases = [
-        ("the calling AE title is not in the list", access.admit("X", "SECONDREAD", "192.0.2.7")),
-        ("the peer calls from another address", access.admit("MR1", "SECONDREAD", "192.0.2.8")),
-        ("the called AE title is not the node's", access.admit("MR1", "X", "192.0.2.7")),
-        ("too many associations are open", over_limit(50)),
-    ]
     rows = []
-    for why, refusal in cases:
+    full = [
+        ("too little disk space is left", disk_low()),
+        ("too many associations are open", over_limit(1)),
+    ]
+    for why, refusal in (*full, *_refused_by_the_list(), *_refused_by_quotas()):
         assert isinstance(refusal, Refusal), why
         rows.append(
             (
@@ -99,6 +124,43 @@ def association_rejections() -> str:
             )
         )
     return _table(("when", "result", "source", "reason", "code in the audit trail"), rows)
+
+
+def _refused_by_the_list() -> Iterator[tuple[str, Peer | Refusal]]:
+    scanner = Peer("mr1", "MR1", ("192.0.2.7",), 30.0)
+    pinned = Peer("ct1", "CT1", ("192.0.2.7",), 30.0, tls=True, certificate_sha256="0" * 64)
+    named = Peer(
+        "us1", "US1", ("192.0.2.7",), 30.0, username="us1", passcode_hash=hash_passcode("right")
+    )
+    access = AccessList([scanner, pinned, named], "NODE")
+
+    def ask(calling: str, called: str = "NODE", address: str = "192.0.2.7") -> Peer | Refusal:
+        return access.admit(Caller(calling, called, address))
+
+    def say(passcode: str) -> Peer | Refusal:
+        return access.admit(Caller("US1", "NODE", "192.0.2.7", None, Identity("us1", passcode)))
+
+    yield "the calling AE title is not in the list", ask("X")
+    yield "the peer calls from another address", ask("MR1", address="192.0.2.8")
+    yield "the peer must use TLS, and does not", ask("CT1")
+    shown = Caller("CT1", "NODE", "192.0.2.7", b"another")
+    yield "its TLS certificate is not the one in the list", access.admit(shown)
+    yield "the called AE title is not the node's", ask("MR1", called="X")
+    yield "the peer must give a user name, and does not", ask("US1")
+    yield "its user name or passcode is wrong", say("wrong")
+    for _ in range(WRONG_MAX):
+        waits = say("wrong")
+    yield "too many of its passcodes were wrong in the last minute", waits
+
+
+def _refused_by_quotas() -> Iterator[tuple[str, Refusal | None]]:
+    greedy = Peer("mr1", "MR1", ("192.0.2.7",), 30.0, quotas=Quotas(associations=1))
+    busy = Peer("ct1", "CT1", ("192.0.2.7",), 30.0, quotas=Quotas(associations_per_hour=1))
+    book = QuotaBook()
+    for peer in (greedy, busy):
+        book.open(peer)
+    yield "the peer has too many associations open", book.open(greedy)
+    yield "the peer opened too many associations in the last hour", book.open(busy)
 
 
 def store_statuses() -> str:
@@ -135,7 +197,28 @@ def defaults() -> str:
     rows = [
         ("AE title", "`[node] ae_title`", settings.ae_title),
         ("port", "`[dicom] port`", str(settings.port)),
+        ("port for TLS", "`[tls] port`", str(settings.tls.port or "none")),
         ("associations at a time", "`[dicom] max_associations`", str(settings.max_associations)),
+        (
+            "associations of one peer at a time",
+            "`[[peers]] max_associations`",
+            str(Quotas().associations),
+        ),
+        (
+            "connections without an association",
+            "`[dicom] max_waiting`",
+            str(settings.max_waiting),
+        ),
+        (
+            "time for a TLS handshake, and for an association request",
+            "`[dicom] request_timeout_s`",
+            f"{settings.request_timeout_s:g} s",
+        ),
+        (
+            "time for one PDU",
+            "`[dicom] pdu_timeout_s`",
+            f"{settings.pdu_timeout_s:g} s",
+        ),
         (
             "silence after which an association is aborted",
             "`[dicom] association_timeout_s`",
@@ -145,6 +228,16 @@ def defaults() -> str:
             "largest object",
             "`[dicom] max_object_mib`",
             f"{settings.max_object_bytes // 1024**2} MiB",
+        ),
+        (
+            "largest data set after inflating",
+            "`[dicom] max_inflated_mib`",
+            f"{settings.max_inflated_bytes // 1024**2} MiB",
+        ),
+        (
+            "SOP classes to store",
+            "`[dicom] sop_classes`, `extra_sop_classes`",
+            "those of section 3.2",
         ),
         ("who may open an association", "`[[peers]]`", "nobody"),
         ("where results go", "`[[destinations]]`, `[[rules]]`", "nowhere"),
@@ -158,6 +251,7 @@ TABLES: Mapping[str, Callable[[], str]] = MappingProxyType(
         "accepted SOP classes": accepted_sop_classes,
         "accepted transfer syntaxes": accepted_transfer_syntaxes,
         "sent SOP classes": sent_sop_classes,
+        "other services": other_services,
         "association rejections": association_rejections,
         "store statuses": store_statuses,
         "destination statuses": destination_statuses,

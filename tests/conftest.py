@@ -20,6 +20,7 @@ import pytest
 from deploy.demo import pacs as demo_pacs
 from deploy.demo.head import find_head
 from deploy.demo.series import affine_from_axes, write_series
+from tests.certificates import Certificates, make_certificates
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -135,6 +136,12 @@ def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
         return ready[name]
 
     return find
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A CA and certificates of all kinds, as PEM files that a test may read but not change."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

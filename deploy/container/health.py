@@ -15,4 +15,6 @@ TIMEOUT_S = 5.0
 
 settings = load(None)
 host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
-socket.create_connection((host, settings.port), TIMEOUT_S).close()
+# A node without a plain port has the one for TLS.
+port = settings.port or settings.tls.port
+socket.create_connection((host, port), TIMEOUT_S).close()

@@ -11,33 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.demo.pacs import LOOPBACK, free_port
-from secondread.delivery.store_scu import Address, echo
+from deploy.demo.pacs import LOOPBACK
 from secondread.store import Ledger
-
-CONFIGURATION = """\
-[node]
-data_dir = "{data_dir}"
-minimum_free_gib = 0.1
-[dicom]
-host = "{host}"
-port = {port}
-[log]
-level = "warning"
-[[models]]
-id = "brain_mr"
-[[peers]]
-name = "bench"
-ae_title = "BENCH"
-addresses = ["{host}"]
-quiet_s = 3600.0
-"""
-START_TIMEOUT_S = 60.0
+from tests.bench.receivers import CALLED, CALLING, Node
 
 
 @dataclass(frozen=True)
 class Sender:
-    """A program that stores files; ``{host}`` and ``{port}`` are filled in."""
+    """A program that stores files; ``{port}`` and ``{folder}`` are filled in."""
 
     name: str
     program: str
@@ -45,25 +26,15 @@ class Sender:
     tcp_nodelay: str = "1"
 
 
-SECONDREAD_SEND = "-m secondread send {folder} --to SECONDREAD@{host}:{port} --calling BENCH --json"
+_DCMTK = ("-aet", CALLING, "-aec", CALLED, "+sd", LOOPBACK, "{port}", "{folder}")
+_OURS = (
+    f"-m secondread send {{folder}} --to {CALLED}@{LOOPBACK}:{{port}} --calling {CALLING} --json"
+)
 SENDERS = (
-    Sender("secondread send", sys.executable, tuple(SECONDREAD_SEND.split())),
-    Sender(
-        "storescu, TCP_NODELAY=1",
-        "storescu",
-        ("-aet", "BENCH", "-aec", "SECONDREAD", "+sd", "{host}", "{port}", "{folder}"),
-    ),
-    Sender(
-        "storescu as it comes",
-        "storescu",
-        ("-aet", "BENCH", "-aec", "SECONDREAD", "+sd", "{host}", "{port}", "{folder}"),
-        tcp_nodelay="0",
-    ),
-    Sender(
-        "dcmsend, TCP_NODELAY=1",
-        "dcmsend",
-        ("-aet", "BENCH", "-aec", "SECONDREAD", "+sd", "{host}", "{port}", "{folder}"),
-    ),
+    Sender("secondread send", sys.executable, tuple(_OURS.split())),
+    Sender("storescu, TCP_NODELAY=1", "storescu", _DCMTK),
+    Sender("storescu as it comes", "storescu", _DCMTK, tcp_nodelay=""),
+    Sender("dcmsend, TCP_NODELAY=1", "dcmsend", _DCMTK),
 )
 
 
@@ -79,33 +50,19 @@ def measure_intake(series: Path, count: int, folder: Path) -> Iterator[tuple[str
 
 
 def _send(sender: Sender, program: str, series: Path, count: int, folder: Path) -> float:
-    port = free_port()
-    folder.mkdir(parents=True)
-    config = folder / "secondread.toml"
-    config.write_text(CONFIGURATION.format(data_dir=folder / "data", host=LOOPBACK, port=port))
-    node = subprocess.Popen(
-        [sys.executable, "-m", "secondread", "serve", "--role", "intake", "--config", str(config)]
-    )
+    node = Node(folder)
+    environment = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
+    if sender.tcp_nodelay:
+        environment["TCP_NODELAY"] = sender.tcp_nodelay
+    places = {"port": str(node.port), "folder": str(series)}
+    command = [program, *(argument.format(**places) for argument in sender.arguments)]
     try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not echo(Address(LOOPBACK, port, "SECONDREAD", "BENCH", 5.0)).ok:
-            if node.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("The intake process did not start.")
-            time.sleep(0.1)
-        places = {"host": LOOPBACK, "port": str(port), "folder": str(series)}
-        command = [program, *(argument.format(**places) for argument in sender.arguments)]
         started = time.monotonic()
-        subprocess.run(
-            command,
-            check=True,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "TCP_NODELAY": sender.tcp_nodelay},
-        )
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
         seconds = time.monotonic() - started
     finally:
-        node.terminate()
-        node.wait(30)
-    _count(folder / "data", count)
+        node.close()
+    _count(node.data_dir, count)
     return seconds
 
 
@@ -113,7 +70,7 @@ def _count(data_dir: Path, count: int) -> None:
     ledger = Ledger.open(data_dir)
     try:
         with ledger.read() as view:
-            found = sum(study.instances for study in view.studies.list(limit=10))
+            found = view.instances.count()
     finally:
         ledger.close()
     if found != count:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,58 +20,74 @@ from pynetdicom import AE
 from pynetdicom.sop_class import MRImageStorage, Verification
 from structlog.testing import capture_logs
 
-from secondread.access.peers import AccessList
-from secondread.domain.clock import SystemClock
+from secondread.app.intake import run_intake
+from secondread.config.settings import Settings
 from secondread.domain.network import Peer
-from secondread.intake.server import ServerSettings, StorageServer
-from secondread.intake.storing import Limits, ObjectStore, Sender, read_file_header
+from secondread.intake.file_header import read_file_header
 from secondread.store import Ledger, Spool
 
-LIMITS = Limits(object_bytes=1 << 26, minimum_free_bytes=0)
-SECRET = bytes(32)
+WAIT_S = 10.0
 
 
 @dataclass
 class Node:
-    """A running SCP and what stands behind it."""
+    """A running intake role and what stands behind it."""
 
     port: int
     ledger: Ledger
     spool: Spool
-    objects: ObjectStore
 
-    def audit(self, event: str) -> list[Any]:
-        """The trail's rows of one kind."""
-        with self.ledger.read() as view:
-            return list(view.trail.of_event(event))
+    def audit(self, event: str, count: int = 1) -> list[Any]:
+        """The trail's rows of one kind, once there are so many."""
+        until = time.monotonic() + WAIT_S
+        while True:
+            with self.ledger.read() as view:
+                rows = list(view.trail.of_event(event))
+            if len(rows) >= count or time.monotonic() > until:
+                return rows
+            time.sleep(0.02)
 
-    def count(self) -> int:
-        """How many objects the ledger holds."""
-        with self.ledger.read() as view:
-            return view.instances.count()
+    def count(self, expected: int) -> int:
+        """How many objects the ledger holds, once there are so many and a moment later."""
+        until = time.monotonic() + WAIT_S
+        while True:
+            with self.ledger.read() as view:
+                found = view.instances.count()
+            if found >= expected or time.monotonic() > until:
+                return found
+            time.sleep(0.02)
 
 
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    """An SCP on a free port that knows the scanner CT1 on loopback."""
-    ledger, spool = Ledger.open(tmp_path), Spool(tmp_path)
-    spool.prepare()
-    objects = ObjectStore(ledger, spool, LIMITS, SystemClock())
+@contextmanager
+def running(data_dir: Path, port: int, **fields: Any) -> Iterator[Node]:
+    """The intake role in a thread of this process, on loopback."""
     peers = (
         Peer("ct", "CT1", ("127.0.0.0/8",), 2.0),
         Peer("away", "CT2", ("10.9.9.9",), 2.0),
     )
-    server = StorageServer(
-        ServerSettings("SECONDREAD", "127.0.0.1", 0, 2, 5.0),
-        AccessList(peers, "SECONDREAD"),
-        objects,
-        ledger,
-        SystemClock(),
-        SECRET,
-    )
-    yield Node(server.start(), ledger, spool, objects)
-    server.stop()
-    ledger.close()
+    fields = {"minimum_free_bytes": 0, "max_associations": 2, "peers": peers, **fields}
+    settings = Settings(data_dir=data_dir, host="127.0.0.1", port=port, **fields)
+    ledger, spool = Ledger.open(data_dir), Spool(data_dir)
+    spool.prepare()
+    stop = threading.Event()
+    thread = threading.Thread(target=run_intake, args=(settings, ledger, spool, stop))
+    thread.start()
+    until = time.monotonic() + WAIT_S
+    while socket.socket().connect_ex(("127.0.0.1", port)) and time.monotonic() < until:
+        time.sleep(0.02)
+    try:
+        yield Node(port, ledger, spool)
+    finally:
+        stop.set()
+        thread.join()
+        ledger.close()
+
+
+@pytest.fixture
+def node(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Node]:
+    """An SCP on a free port that knows the scanner CT1 on loopback."""
+    with running(tmp_path, free_port()) as node:
+        yield node
 
 
 def associate(node: Node, calling: str = "CT1", called: str = "SECONDREAD") -> Any:
@@ -115,13 +135,12 @@ def test_object_is_kept_bit_for_bit(node: Node, head_series: Callable[..., Any])
     for path in series.paths:
         assert association.send_c_store(dcmread(path)).Status == 0x0000
     association.release()
-    assert node.count() == len(series.paths)
+    assert node.count(len(series.paths)) == len(series.paths)
     for path in series.paths:
         source = dcmread(path)
         stored = node.spool.object_path(str(source.SOPInstanceUID))
-        content = stored.read_bytes()
-        header = read_file_header(content)
-        assert content[header.size :] == raw_data_set(path)
+        header = read_file_header(stored)
+        assert stored.read_bytes()[header.data_offset :] == raw_data_set(path)
         assert header.ae_title == "CT1"
         assert dcmread(stored) == source
 
@@ -133,7 +152,7 @@ def test_same_object_again_is_success_and_is_not_doubled(
     association = associate(node)
     assert [association.send_c_store(dcmread(path)).Status for _ in range(3)] == [0, 0, 0]
     association.release()
-    assert node.count() == 1
+    assert node.count(1) == 1
     with node.ledger.read() as view:
         assert view.studies.list()[0].instances == 1
 
@@ -180,7 +199,7 @@ def test_bad_object_gets_a_status_and_the_association_lives_on(
     assert answer.ErrorComment
     assert association.send_c_store(dcmread(good[1])).Status == 0x0000
     association.release()
-    assert node.count() == 1
+    assert node.count(1) == 1
     (row,) = node.audit("object-refused")
     assert (row.detail["code"], row.detail["status"]) == (code, status)
     assert [line["code"] for line in lines if line["event"] == "object refused"] == [code]
@@ -194,7 +213,7 @@ def test_data_set_that_names_another_object_is_refused(
     association = associate(node)
     assert send_raw(association, raw_data_set(path), "1.2.3.4").Status == 0xA900
     association.release()
-    assert node.count() == 0
+    assert node.count(0) == 0
 
 
 def test_image_without_pixels_is_refused(node: Node, head_series: Callable[..., Any]) -> None:
@@ -237,39 +256,49 @@ def test_one_association_too_many_may_try_again(node: Node) -> None:
         association.release()
 
 
-def test_too_little_space_is_said_before_anything_is_written(
-    node: Node, head_series: Callable[..., Any]
+def test_with_too_little_space_an_association_is_told_to_come_again(
+    tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
-    node.objects._limits = Limits(1 << 26, 1 << 60)
-    association = associate(node)
-    answer = association.send_c_store(dcmread(head_series("axial").paths[0]))
-    assert answer.Status == 0xA700
-    association.release()
-    assert not list(node.spool.stored())
+    with running(tmp_path, free_port(), minimum_free_bytes=1 << 60) as node:
+        association = associate(node)
+        assert association.is_rejected
+        answer = association.acceptor.primitive
+        assert (answer.result, answer.result_source, answer.diagnostic) == (2, 3, 1)
+        assert node.audit("disk-low")
+        assert node.audit("association-refused")[0].detail["code"] == "disk-low"
 
 
 def test_file_without_a_row_is_adopted_after_a_power_cut(
-    node: Node, head_series: Callable[..., Any]
+    tmp_path: Path, free_port: Callable[[], int], head_series: Callable[..., Any]
 ) -> None:
-    association = associate(node)
-    for path in head_series("axial").paths[:3]:
-        association.send_c_store(dcmread(path))
-    association.release()
-    # What a power cut between the rename and the commit leaves: files, and no rows.
-    with node.ledger.begin() as change:
+    paths = head_series("axial").paths[:3]
+    with running(tmp_path, free_port()) as node:
+        association = associate(node)
+        for path in paths:
+            association.send_c_store(dcmread(path))
+        association.release()
+        assert node.count(3) == 3
+        whole = node.spool.object_path(str(dcmread(paths[0]).SOPInstanceUID)).read_bytes()
+    # What a power cut leaves at worst: files without rows, half a file, something in writing.
+    ledger, spool = Ledger.open(tmp_path), Spool(tmp_path)
+    with ledger.begin() as change:
         change.instances._connection.exec_driver_sql("DELETE FROM instance")
         change.instances._connection.exec_driver_sql("DELETE FROM study")
-    (node.spool.objects / "aa").mkdir(exist_ok=True)
-    (node.spool.objects / "aa" / "junk.dcm").write_bytes(b"half a file")
-    (node.spool.incoming / "partial").write_bytes(b"x")
-    assert node.spool.discard_incoming() == 1
-    adopted = list(node.objects.adopt_orphans(lambda title: Sender("ct", title, 2.0)))
-    assert sum(error is None for _, error in adopted) == 3
-    assert sum(error is not None for _, error in adopted) == 1
-    assert node.count() == 3
-    with node.ledger.read() as view:
-        assert view.studies.list()[0].peer == "ct"
-    assert list(node.objects.adopt_orphans(lambda title: Sender("ct", title, 2.0))) == []
+    ledger.close()
+    (spool.objects / "aa" / "junk.dcm").write_bytes(b"half a file")
+    (spool.objects / "ab" / "half.dcm").write_bytes(whole[: len(whole) // 2])
+    (spool.incoming / "partial").write_bytes(b"x")
+    with running(tmp_path, free_port()) as node:
+        assert node.count(3) == 3
+        assert len(node.audit("object-refused", 2)) == 2
+        assert not list(node.spool.incoming.iterdir())
+        assert len(list(node.spool.quarantine.iterdir())) == 2
+        with node.ledger.read() as view:
+            (study,) = view.studies.list()
+            assert (study.peer, study.instances) == ("ct", 3)
+    with running(tmp_path, free_port()) as node:
+        assert node.count(3) == 3
+        assert len(node.audit("object-refused", 2)) == 2
 
 
 def test_dcmtk_clients_are_served(
@@ -281,7 +310,7 @@ def test_dcmtk_clients_are_served(
     files = [str(path) for path in series.paths]
     subprocess.run([dcmtk("storescu"), *place, *files[:4]], check=True, timeout=60)
     subprocess.run([dcmtk("dcmsend"), *place, *files], check=True, timeout=60)
-    assert node.count() == len(files)
+    assert node.count(len(files)) == len(files)
     refused = subprocess.run(
         [dcmtk("echoscu"), "-aet", "NOBODY", "-aec", "SECONDREAD", "127.0.0.1", str(node.port)],
         capture_output=True,

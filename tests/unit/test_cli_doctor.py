@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import socket
@@ -13,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from secondread.cli.doctor import examine
 from secondread.cli.main import execute
-from secondread.cli.probes import clock, disk, models, port
+from secondread.cli.probes import clock, disk, models, port, tls
 from secondread.cli.probes.finding import Finding, Health
 from secondread.config.settings import GIB, Settings
-from secondread.domain.network import ModelReference
+from secondread.domain.network import ModelReference, Peer, TlsSettings
 from secondread.errors import EXIT_FAILED, EXIT_OK
+from tests.certificates import Certificates
 
 
 def by_subject(findings: list[Finding]) -> dict[str, Finding]:
@@ -137,6 +140,85 @@ def test_models_and_device(tmp_path: Path) -> None:
     (tmp_path / "nvidia1").write_text("")
     found = by_subject(list(models.probe_models(settings, tmp_path)))
     assert found["device"].health is Health.OK
+
+
+def test_without_tls_there_is_nothing_to_say() -> None:
+    assert list(tls.probe_tls(Settings())) == []
+
+
+def test_good_tls_files(certificates: Certificates) -> None:
+    (finding,) = tls.probe_tls(Settings(tls=certificates.settings(port=2762)))
+    assert finding.health is Health.OK
+    assert "'CN=server,O=Test Hospital' is good for 365 days" in finding.sentence
+
+
+def test_a_certificate_that_ends_soon(certificates: Certificates) -> None:
+    settings = Settings(tls=certificates.settings(port=2762, warn_days=30))
+    found = list(tls.probe_tls(settings, time.time() + 340 * 86400))
+    assert [finding.health for finding in found] == [Health.WARN, Health.WARN]
+    assert "in 25 days" in found[0].sentence
+
+
+@pytest.mark.parametrize("field", ["certificate", "key", "ca"])
+def test_a_tls_file_that_is_not_there_is_told_once(
+    field: str, certificates: Certificates, tmp_path: Path
+) -> None:
+    given = certificates.settings(port=2762)
+    settings = Settings(tls=dataclasses.replace(given, **{field: tmp_path / "absent"}))
+    (finding,) = tls.probe_tls(settings)
+    assert finding.health is Health.FAIL
+    assert "is not there" in finding.sentence and finding.remedy
+
+
+def test_a_key_that_does_not_fit(certificates: Certificates) -> None:
+    given = certificates.settings(port=2762)
+    settings = Settings(tls=dataclasses.replace(given, key=certificates.client.key))
+    (finding,) = tls.probe_tls(settings)
+    assert finding.health is Health.FAIL
+    assert "does not belong" in finding.sentence
+
+
+def test_a_key_that_everybody_may_read(certificates: Certificates, tmp_path: Path) -> None:
+    key = tmp_path / "a.key"
+    key.write_bytes(certificates.server.key.read_bytes())
+    key.chmod(0o644)
+    settings = Settings(tls=dataclasses.replace(certificates.settings(port=2762), key=key))
+    (finding,) = tls.probe_tls(settings)
+    assert finding.health is Health.WARN
+    assert finding.remedy == f"chmod 600 '{key}'"
+
+
+def test_an_expired_certificate(certificates: Certificates) -> None:
+    expired = certificates.expired_server
+    own = TlsSettings(2762, expired.certificate, expired.key, certificates.ca.certificate)
+    (finding,) = tls.probe_tls(Settings(tls=own))
+    assert finding.health is Health.FAIL
+    assert "expired on" in finding.sentence
+
+
+def test_an_expired_ca_of_one_peer_is_a_warning(certificates: Certificates) -> None:
+    ca = str(certificates.expired_client.certificate)
+    peer = Peer("mr1", "MR1", ("10.0.0.1",), 60.0, certificate_ca=ca)
+    (finding,) = tls.probe_tls(Settings(tls=certificates.settings(port=2762), peers=(peer,)))
+    assert finding.health is Health.WARN
+    assert "peer 'mr1'" in finding.sentence
+
+
+def test_both_ports_are_tried(
+    tmp_path: Path, certificates: Certificates, free_port: Callable[[], int]
+) -> None:
+    ports = (free_port(), free_port())
+    for plain, secure in ((ports[0], ports[1]), (0, ports[1]), (ports[0], 0)):
+        settings = Settings(
+            data_dir=tmp_path,
+            host="127.0.0.1",
+            port=plain,
+            tls=certificates.settings(port=secure),
+        )
+        found = [finding.sentence for finding in examine(settings) if finding.subject == "port"]
+        assert found == [
+            f"127.0.0.1:{number} is free for the node." for number in (plain, secure) if number
+        ]
 
 
 def test_the_whole_examination(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 from pydicom.uid import MRImageStorage
 from pynetdicom import AE, evt
 
+from secondread.access.passcodes import hash_passcode
 from secondread.cli.main import execute
-from secondread.cli.peer import find_callable
+from secondread.cli.peer_echo import Wishes, call_of, find_callable
 from secondread.cli.send import Target, find_dicom_files, parse_target
 from secondread.config.settings import Settings
-from secondread.domain.network import Destination, Peer
+from secondread.domain.network import Destination, Peer, Service, TlsSettings
 from secondread.errors import (
     EXIT_FAILED,
     EXIT_NO_INPUT,
@@ -169,14 +171,27 @@ def configuration(folder: Path, port: int, title: str = "PACS") -> Path:
 
 
 def test_peer_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = str(configuration(tmp_path, 104))
+    file = configuration(tmp_path, 104)
+    with file.open("a") as more:
+        more.write(
+            '[[peers]]\nname = "ct1"\nae_title = "CT1"\naddresses = ["::1"]\n'
+            'may = ["store", "echo"]\nusername = "bob"\n'
+            f'passcode_hash = "{hash_passcode("secret")}"\n'
+        )
+    path = str(file)
     assert execute(["peer", "list", "-c", path]) == EXIT_OK
     out = capsys.readouterr().out
     assert "10.1.2.3" in out
     assert "127.0.0.1:104" in out
+    assert "complete after 30 s, may echo and store only, passcode" in out
     assert execute(["peer", "list", "-c", path, "--json"]) == EXIT_OK
-    listed = json.loads(capsys.readouterr().out)
+    text = capsys.readouterr().out
+    listed = json.loads(text)
     assert listed["peers"][0]["quiet_s"] == 30.0
+    assert listed["peers"][0]["may"] == [str(service) for service in Service]
+    assert listed["peers"][1]["may"] == ["echo", "store"]
+    assert listed["peers"][1]["has_passcode"] is True
+    assert "scrypt" not in text
     assert listed["destinations"][0]["calling_ae_title"] == "SECONDREAD"
 
 
@@ -202,3 +217,43 @@ def test_who_can_be_called() -> None:
         find_callable(settings, "mr1")
     with pytest.raises(NotFoundError, match="pacs, router, mr1"):
         find_callable(settings, "nobody")
+
+
+def test_a_peer_with_a_port_is_called_itself() -> None:
+    at = Peer("mr1", "MR1", ("10.1.2.4/32",), 30.0, port=104)
+    settings = Settings(peers=(at,))
+    called = call_of(settings, "mr1", Wishes())
+    assert (called.address.host, called.address.port) == ("10.1.2.4", 104)
+    assert (called.address.called, called.address.calling) == ("MR1", "SECONDREAD")
+    assert called.tls is None
+    wide = Peer("mr2", "MR2", ("10.1.2.0/24",), 30.0, port=104)
+    with pytest.raises(NotFoundError, match="--host HOST"):
+        call_of(Settings(peers=(wide,)), "mr2", Wishes())
+
+
+def test_which_files_a_call_with_tls_takes() -> None:
+    files = TlsSettings(2762, Path("/c.pem"), Path("/k.pem"), Path("/ca.pem"))
+    peer = Peer("mr1", "MR1", ("::1",), 30.0, port=1, tls=True, certificate_ca="/mr.pem")
+    settings = Settings(peers=(peer,), tls=files)
+    assert call_of(settings, "mr1", Wishes()).tls == files
+    assert call_of(settings, "mr1", Wishes()).ca == Path("/mr.pem")
+    assert call_of(settings, "mr1", Wishes(tls=False)).tls is None
+    other = call_of(settings, "mr1", Wishes(ca=Path("/x.pem")))
+    assert other.ca is None
+    assert other.tls is not None
+    assert other.tls.ca == Path("/x.pem")
+    with pytest.raises(UsageError, match="--certificate and --key together"):
+        call_of(settings, "mr1", Wishes(key=Path("/k")))
+    with pytest.raises(UsageError, match="--ca"):
+        call_of(Settings(), "PACS@h:1", Wishes(tls=True))
+    with pytest.raises(UsageError, match="AE@HOST:PORT"):
+        call_of(Settings(), "PACS@h", Wishes())
+
+
+@pytest.mark.parametrize("title", ["A" * 17, "A\\B", "Ä", "", " A"])
+def test_titles_that_are_none(title: str) -> None:
+    with pytest.raises(UsageError, match=f"--calling is '{re.escape(title)}', which "):
+        call_of(Settings(), "PACS@h:1", Wishes(calling=title))
+    if 0 < len(title) < 17:
+        with pytest.raises(UsageError, match="The AE title to call is"):
+            call_of(Settings(), f"{title}@h:1", Wishes())

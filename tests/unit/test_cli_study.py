@@ -46,8 +46,9 @@ def receive(ledger: Ledger, study_uid: str, at: float) -> int:
             received_at=at + number,
         )
         with ledger.begin() as change:
-            change.instances.add(record)
-            study_id = change.studies.add_instance(record, 60.0).id
+            change.instances.add([record])
+            change.studies.add_instances([record], 60.0)
+            study_id = change.studies.find(study_uid).id
     return study_id
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from secondread.assembly.recorded import recorded_slice
 from secondread.dicom.geometry import stack
 from secondread.dicom.headers import SliceHeader, read_slice
 from secondread.dicom.pixels import StoredPlane, read_voxels
@@ -16,13 +17,14 @@ from secondread.errors import CannotUnderstandError, PixelDataError
 def read_volume(instances: Sequence[Instance], spool: Path) -> Volume:
     """Read one series as a volume; the order of ``instances`` does not matter.
 
+    Where intake recorded the geometry and the place of the pixels, nothing else of a file is read.
     ``spool`` is the folder that the paths of the instances are relative to.
 
     Raises:
         GeometryError: the series is not one sound volume.
         PixelDataError: an object or its pixels cannot be read.
     """
-    headers = [_header(spool / instance.path) for instance in instances]
+    headers = [recorded_slice(instance) or _header(spool / instance.path) for instance in instances]
     volume = stack(headers)
     planes = [
         StoredPlane(

@@ -100,7 +100,7 @@ def show_config(config: ConfigOption = None, as_json: JsonOption = False) -> Non
 
 def _shown(value: object) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(str(item) for item in value) or "(any)"
+        return ", ".join(str(item) for item in value) or "(empty)"
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if value != "" else "(empty)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -39,7 +40,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """All findings about a node, in the order in which they are best repaired."""
-    from secondread.cli.probes import clock, disk, models, neighbours, port
+    from secondread.cli.probes import clock, disk, models, neighbours, port, tls
     from secondread.cli.probes.finding import warning, well
     from secondread.config.checks import remarks
 
@@ -48,6 +49,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield warning("configuration", remark.sentence, remark.remedy)
     yield from disk.probe_disk(settings)
     yield from clock.probe_clock(settings)
-    yield port.probe_port(settings)
+    for number in filter(None, (settings.port, settings.tls.port)):
+        yield port.probe_port(replace(settings, port=number))
+    yield from tls.probe_tls(settings)
     yield from models.probe_models(settings)
     yield from neighbours.probe_neighbours(settings)

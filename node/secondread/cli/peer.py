@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from secondread.cli.options import ConfigOption, JsonOption
-from secondread.config.settings import Settings
-from secondread.domain.network import Destination
-from secondread.errors import EXIT_UNAVAILABLE, NotFoundError
+from secondread.cli.peer_echo import echo_peer
+from secondread.cli.peer_edit import NameArgument, add_peer, edit_peer, find_peer, remove_peer
+from secondread.cli.refusal import allow_refusal, list_refusals
+
+if TYPE_CHECKING:
+    from secondread.domain.network import Peer
 
 app = typer.Typer(help="Who the node talks to: senders and destinations.", no_args_is_help=True)
 
@@ -22,16 +26,11 @@ def list_peers(config: ConfigOption = None, as_json: JsonOption = False) -> None
 
     settings = load(config)
     if as_json:
-        print_json({"peers": settings.peers, "destinations": settings.destinations})
+        peers = [peer_document(peer) for peer in settings.peers]
+        print_json({"peers": peers, "destinations": settings.destinations})
         return
     rows: list[tuple[str, ...]] = [
-        (
-            peer.name,
-            "sends",
-            peer.ae_title,
-            ", ".join(peer.addresses),
-            f"complete after {peer.quiet_s:g} s",
-        )
+        (peer.name, "sends", peer.ae_title, ", ".join(peer.addresses), _brief(peer))
         for peer in settings.peers
     ]
     rows += [
@@ -50,60 +49,97 @@ def list_peers(config: ConfigOption = None, as_json: JsonOption = False) -> None
     print_table(("NAME", "DIRECTION", "AE TITLE", "ADDRESS", ""), rows)
 
 
-@app.command("echo")
-def echo_peer(
-    name: Annotated[str, typer.Argument(help="The name of a destination.")],
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Ask a destination for a sign of life (C-ECHO)."""
-    from secondread.cli.output import print_error, print_json, print_line
+@app.command("show")
+def show_peer(name: NameArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show everything about one peer: who it is, what it may do, and how much."""
+    from secondread.cli.output import print_json, print_table
     from secondread.config.load import load
-    from secondread.delivery.store_scu import Address, echo
 
-    there = find_callable(load(config), name)
-    result = echo(
-        Address(there.host, there.port, there.ae_title, there.calling_ae_title, there.timeout_s)
-    )
+    peer = find_peer(load(config), name)
     if as_json:
-        print_json(
-            {
-                "name": there.name,
-                "ok": result.ok,
-                "sentence": result.sentence,
-                "seconds": round(result.seconds, 4),
-            }
-        )
-    elif result.ok:
-        print_line(result.sentence, style="green")
-    else:
-        print_error(result.sentence)
-    if not result.ok:
-        raise typer.Exit(EXIT_UNAVAILABLE)
+        print_json({"peer": peer_document(peer)})
+        return
+    print_table(("", ""), _facts(peer))
 
 
-def find_callable(settings: Settings, name: str) -> Destination:
-    """The destination of that name, or the one with the AE title of the peer of that name.
+app.command("add")(add_peer)
+app.command("edit")(edit_peer)
+app.command("remove")(remove_peer)
+app.command("echo")(echo_peer)
+app.command("refused")(list_refusals)
+app.command("allow")(allow_refusal)
 
-    Raises:
-        NotFoundError: there is none; a peer that only sends has no port to be called at.
-    """
-    for destination in settings.destinations:
-        if destination.name == name:
-            return destination
-    for peer in settings.peers:
-        if peer.name != name:
-            continue
-        for destination in settings.destinations:
-            if destination.ae_title == peer.ae_title:
-                return destination
-        raise NotFoundError(
-            f"Peer '{name}' only calls this node and has no port of its own in the configuration. "
-            f"Echo from there: to '{settings.ae_title}', port {settings.port}."
-        )
-    known = [there.name for there in settings.destinations]
-    known += [peer.name for peer in settings.peers]
-    raise NotFoundError(
-        f"There is no peer or destination '{name}'; "
-        f"the configuration has: {', '.join(known) or 'none'}."
-    )
+
+def peer_document(peer: Peer) -> dict[str, Any]:
+    """A peer for JSON; of its passcode only whether it has one."""
+    from secondread.domain.network import Service
+
+    return {
+        "name": peer.name,
+        "ae_title": peer.ae_title,
+        "addresses": peer.addresses,
+        "quiet_s": peer.quiet_s,
+        "may": [service for service in Service if service in peer.may],
+        "sop_classes": sorted(peer.sop_classes),
+        "transfer_syntaxes": sorted(peer.transfer_syntaxes),
+        "quotas": peer.quotas,
+        "priority_max": peer.priority_max.name.lower(),
+        "tls": peer.tls,
+        "certificate_sha256": peer.certificate_sha256,
+        "certificate_ca": peer.certificate_ca,
+        "username": peer.username,
+        "has_passcode": bool(peer.passcode_hash),
+        "host": peer.host,
+        "port": peer.port,
+    }
+
+
+def _brief(peer: Peer) -> str:
+    parts = [f"complete after {peer.quiet_s:g} s"]
+    if text := _services(peer):
+        parts.append(f"may {text} only")
+    if peer.certificate_sha256 or peer.certificate_ca:
+        parts.append("TLS with its own certificate")
+    elif peer.tls:
+        parts.append("TLS")
+    if peer.username:
+        parts.append("passcode")
+    return ", ".join(parts)
+
+
+def _services(peer: Peer) -> str:
+    """What it may do; empty where that is everything."""
+    from secondread.domain.network import Service
+
+    if peer.may == frozenset(Service):
+        return ""
+    return " and ".join(service for service in Service if service in peer.may)
+
+
+def _facts(peer: Peer) -> Iterator[tuple[str, str]]:
+    from secondread.config.settings import GIB
+
+    quotas = peer.quotas
+    yield "Name", peer.name
+    yield "AE title", peer.ae_title
+    yield "May call from", ", ".join(peer.addresses)
+    yield "TLS", "required" if peer.tls else "not required"
+    yield "Certificate, SHA-256", peer.certificate_sha256 or "any"
+    yield "Certificate's CA", peer.certificate_ca or "any of [tls] ca"
+    yield "User name", f"{peer.username}, with a passcode" if peer.username else "none asked for"
+    yield "May do", _services(peer) or "everything"
+    yield "SOP classes", ", ".join(sorted(peer.sop_classes)) or "all that the node takes"
+    syntaxes = ", ".join(sorted(peer.transfer_syntaxes))
+    yield "Transfer syntaxes", syntaxes or "all that the node takes"
+    yield "Associations at a time", str(quotas.associations)
+    yield "Associations per hour", _limit(quotas.associations_per_hour)
+    yield "Objects per hour", _limit(quotas.objects_per_hour)
+    yield "GiB per hour", _limit(quotas.bytes_per_hour / GIB)
+    yield "Highest priority", peer.priority_max.name.lower()
+    yield "Study complete after", f"{peer.quiet_s:g} s without a new object"
+    called = f"{peer.host or 'where it called from'}, port {peer.port}" if peer.port else "no port"
+    yield "Can be called at", called
+
+
+def _limit(number: float) -> str:
+    return f"{number:g}" if number else "no limit"

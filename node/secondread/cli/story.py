@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from secondread.cli.output import iso_time, local_time
+from secondread.domain.commitment import CommitmentState
 from secondread.domain.states import DeliveryState, JobState, StudyState
 
 if TYPE_CHECKING:
+    from secondread.domain.commitment import Commitment
     from secondread.domain.job import Candidate, Job
+    from secondread.domain.notice import Notice
     from secondread.domain.result import OutboxItem
     from secondread.domain.study import Study
     from secondread.store import Transaction
@@ -24,6 +27,8 @@ _KINDS = {
     "1.2.840.10008.5.1.4.1.1.88.34": "Comprehensive 3D SR",
     "1.2.840.10008.5.1.4.1.1.88.59": "Key Object Selection",
 }
+_NOTICE_KINDS = {"mpps": "procedure step", "availability": "availability"}
+_COMMITMENTS_TOLD = 20
 _NO_LIMIT = 1e30
 Check = tuple[str, float, float, float, bool]
 
@@ -39,12 +44,22 @@ class JobStory:
 
 
 @dataclass(frozen=True, slots=True)
+class NoticeStory:
+    """What a peer said, and how many of the objects it named are here."""
+
+    notice: Notice
+    here: int
+
+
+@dataclass(frozen=True, slots=True)
 class StudyStory:
     """One study; ``series`` is (Series Instance UID, number of objects)."""
 
     study: Study
     log_key: str
     series: tuple[tuple[str, int], ...]
+    notices: tuple[NoticeStory, ...]
+    commitments: tuple[Commitment, ...]
     jobs: tuple[JobStory, ...]
     trail: tuple[TrailRow, ...]
 
@@ -62,8 +77,22 @@ def read_story(view: Transaction, study: Study, log_key: str) -> StudyStory:
         )
         for job in view.jobs.of_study(study.id)
     )
+    here = {instance.sop_instance_uid for instance in instances}
+    notices = tuple(
+        NoticeStory(notice, len(here.intersection(notice.objects)))
+        for notice in view.notices.of_study(study.study_instance_uid)
+    )
     trail = tuple(view.trail.of_study(study.id))
-    return StudyStory(study, log_key, tuple(sorted(series.items())), jobs, trail)
+    asked = sorted({row.detail["commitment"] for row in trail if "commitment" in row.detail})
+    return StudyStory(
+        study=study,
+        log_key=log_key,
+        series=tuple(sorted(series.items())),
+        notices=notices,
+        commitments=tuple(view.commitments.of_ids(asked[-_COMMITMENTS_TOLD:])),
+        jobs=jobs,
+        trail=trail,
+    )
 
 
 def tell(story: StudyStory, now: float) -> Iterator[str]:
@@ -81,6 +110,13 @@ def tell(story: StudyStory, now: float) -> Iterator[str]:
     )
     for uid, count in story.series:
         yield f"  {count:5d}  series {uid}"
+    if story.notices or story.commitments:
+        yield ""
+        yield "What its senders said and asked"
+    for said in story.notices:
+        yield f"  {local_time(said.notice.at)}  {_said(said)}"
+    for asked in story.commitments:
+        yield f"  {local_time(asked.asked_at)}  {_asked(asked, now)}"
     for entry in story.jobs:
         yield ""
         yield from _tell_job(entry, now)
@@ -106,6 +142,23 @@ def _waits(study: Study, now: float) -> str:
             return "Waits for its jobs, below."
         case _:
             return study.reason
+
+
+def _said(story: NoticeStory) -> str:
+    notice = story.notice
+    kind = _NOTICE_KINDS[notice.kind]
+    said = f"peer '{notice.peer}', {kind}: {notice.status}"
+    if notice.objects:
+        return f"{said}, {len(notice.objects)} objects named, {story.here} of them here"
+    return f"{said}, no objects named"
+
+
+def _asked(asked: Commitment, now: float) -> str:
+    safe, unsafe = len(asked.result.committed), len(asked.result.failed)
+    text = f"peer '{asked.peer}', commitment: {safe} objects safe, {unsafe} not; {asked.state}"
+    if asked.state is CommitmentState.ANSWERED and asked.next_at > now:
+        text += f", to be reported at {local_time(asked.next_at)}"
+    return text if asked.state is CommitmentState.REPORTED else f"{text}. {asked.reason}"
 
 
 def _tell_job(entry: JobStory, now: float) -> Iterator[str]:
@@ -166,6 +219,8 @@ def story_document(story: StudyStory) -> dict[str, Any]:
         "study": study_document(story.study),
         "log_key": story.log_key,
         "series": [{"series_instance_uid": uid, "objects": count} for uid, count in story.series],
+        "notices": [_notice_document(entry) for entry in story.notices],
+        "commitments": [_commitment_document(entry) for entry in story.commitments],
         "jobs": [_job_document(entry) for entry in story.jobs],
         "trail": [
             {
@@ -194,6 +249,32 @@ def study_document(study: Study) -> dict[str, Any]:
         "last_at": iso_time(study.last_at),
         "due_at": iso_time(study.due_at),
         "reason": study.reason,
+    }
+
+
+def _notice_document(entry: NoticeStory) -> dict[str, Any]:
+    notice = entry.notice
+    return {
+        "kind": notice.kind,
+        "peer": notice.peer,
+        "status": notice.status,
+        "at": iso_time(notice.at),
+        "objects": len(notice.objects),
+        "objects_here": entry.here,
+    }
+
+
+def _commitment_document(entry: Commitment) -> dict[str, Any]:
+    return {
+        "transaction_uid": entry.result.transaction_uid,
+        "peer": entry.peer,
+        "state": entry.state,
+        "asked_at": iso_time(entry.asked_at),
+        "next_at": iso_time(entry.next_at),
+        "attempts": entry.attempts,
+        "committed": len(entry.result.committed),
+        "failed": len(entry.result.failed),
+        "reason": entry.reason,
     }
 
 

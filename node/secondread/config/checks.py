@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from ipaddress import ip_network
 
+from secondread.config.doors import check_doors, door_remarks
 from secondread.config.faults import Fault, unknown_name
 from secondread.config.first_party import first_party_folder, first_party_ids
+from secondread.config.remark import Remark
 from secondread.config.schema import ROW_KEY, ModelRow, PeerRow, RuleRow
 from secondread.config.settings import Settings
 from secondread.config.source import Source
@@ -19,6 +19,7 @@ def cross_check(source: Source, tables: Tables) -> Iterator[Fault]:
     """Faults between tables; tables that are faulty in themselves count as present."""
     yield from _duplicates(source)
     yield from _shared_titles(source, tables)
+    yield from check_doors(source, tables)
     for index, rule in enumerate(tables.rows["rules"]):
         if isinstance(rule, RuleRow):
             yield from _unknown_references(source, index, rule)
@@ -90,14 +91,6 @@ def _absent_model(source: Source, index: int, model: ModelRow) -> Iterator[Fault
         yield Fault(place(source, ("models", index)), sentence)
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """Something that is allowed but probably not meant, and what to do about it."""
-
-    sentence: str
-    remedy: str
-
-
 def remarks(settings: Settings) -> tuple[Remark, ...]:
     """What is allowed but probably not what the operator wants."""
     return tuple(_remarks(settings))
@@ -112,13 +105,7 @@ def _remarks(settings: Settings) -> Iterator[Remark]:
         yield Remark("No model is switched on.", "Add one to [[models]].")
     if not settings.rules:
         yield Remark("Studies are kept, but no model looks at them.", "Add a rule to [[rules]].")
-    for peer in settings.peers:
-        wide = [text for text in peer.addresses if ip_network(text, strict=False).prefixlen == 0]
-        if wide:
-            yield Remark(
-                f"Peer '{peer.name}' may call from any address ({', '.join(wide)}).",
-                "Give its own address in [[peers]].",
-            )
+    yield from door_remarks(settings)
     if settings.rules:
         yield from _unused(settings)
 

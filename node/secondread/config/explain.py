@@ -14,6 +14,10 @@ from secondread.config.settings import Settings
 from secondread.config.source import Source
 from secondread.errors import ConfigurationError
 
+HIDDEN = "(set)"
+_SECRET = frozenset({"passcode_hash"})
+"""Keys whose values are told only to be there: a hash can be tried out at leisure."""
+
 
 @dataclass(frozen=True, slots=True)
 class Explained:
@@ -54,7 +58,8 @@ def _scalars(source: Source) -> Iterator[Explained]:
             elif key in table:
                 yield Explained(name, table[key], _origin(source, (section, key)))
             else:
-                yield Explained(name, field.get_default(), "default")
+                value = field.get_default(call_default_factory=True)
+                yield Explained(name, value, "default")
 
 
 def _rows(source: Source, settings: Settings) -> Iterator[Explained]:
@@ -63,7 +68,8 @@ def _rows(source: Source, settings: Settings) -> Iterator[Explained]:
             for key, field in schema.model_fields.items():
                 name = f"{table}.{row[ROW_KEY[table]]}.{key}"
                 if key in row:
-                    yield Explained(name, row[key], _origin(source, (table, index, key)))
+                    value = HIDDEN if key in _SECRET and row[key] else row[key]
+                    yield Explained(name, value, _origin(source, (table, index, key)))
                     continue
                 value = field.get_default(call_default_factory=True)
                 if value is None:  # a default that depends on other settings

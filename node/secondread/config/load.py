@@ -11,6 +11,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from secondread.config.checks import cross_check
+from secondread.config.doors import needs_tls
 from secondread.config.faults import Fault, faults_error
 from secondread.config.first_party import first_party_folder
 from secondread.config.schema import (
@@ -22,11 +23,21 @@ from secondread.config.schema import (
     NodeSection,
     PeerRow,
     RuleRow,
+    TlsSection,
 )
 from secondread.config.settings import GIB, MIB, Settings
-from secondread.config.source import Source, read_source
+from secondread.config.source import Source, read_source, resolved
 from secondread.config.tables import Tables, read_tables
-from secondread.domain.network import Destination, ModelReference, Peer, Rule
+from secondread.domain.network import (
+    Destination,
+    ModelReference,
+    Peer,
+    Quotas,
+    Rule,
+    Service,
+    TlsSettings,
+    Urgency,
+)
 
 Table = TypeVar("Table", bound=BaseModel)
 
@@ -92,15 +103,22 @@ def _settings(path: Path, tables: Tables) -> Settings:
     return Settings(
         path=path,
         ae_title=node.ae_title,
-        data_dir=_resolved(folder, node.data_dir),
+        data_dir=resolved(folder, node.data_dir),
         uid_root=node.uid_root,
         minimum_free_bytes=round(node.minimum_free_gib * GIB),
         host=dicom.host,
         port=dicom.port,
         max_associations=dicom.max_associations,
-        association_timeout_s=dicom.association_timeout_s,
+        max_waiting=dicom.max_waiting,
+        association_timeout_s=float(dicom.association_timeout_s),
+        pdu_timeout_s=float(dicom.pdu_timeout_s),
+        request_timeout_s=float(dicom.request_timeout_s),
         max_object_bytes=dicom.max_object_mib * MIB,
-        peers=tuple(_peer(row) for row in _rows(tables, "peers", PeerRow)),
+        max_inflated_bytes=dicom.max_inflated_mib * MIB,
+        sop_classes=frozenset(dicom.sop_classes),
+        extra_sop_classes=frozenset(dicom.extra_sop_classes),
+        tls=_tls(_section(tables, "tls", TlsSection), folder),
+        peers=tuple(_peer(row, folder) for row in _rows(tables, "peers", PeerRow)),
         destinations=tuple(
             _destination(row, node.ae_title)
             for row in _rows(tables, "destinations", DestinationRow)
@@ -115,17 +133,37 @@ def _settings(path: Path, tables: Tables) -> Settings:
     )
 
 
-def _resolved(folder: Path, text: str) -> Path:
-    """An absolute path; a relative one counts from the folder of the configuration file."""
-    return Path(os.path.normpath(folder / Path(text).expanduser()))
+def _tls(section: TlsSection, folder: Path) -> TlsSettings:
+    certificate, key, ca = (
+        resolved(folder, text) if text else Path()
+        for text in (section.certificate, section.key, section.ca)
+    )
+    return TlsSettings(section.port, certificate, key, ca, section.warn_days)
 
 
-def _peer(row: PeerRow) -> Peer:
+def _peer(row: PeerRow, folder: Path) -> Peer:
     return Peer(
         name=row.name,
         ae_title=row.ae_title,
         addresses=tuple(row.addresses),
         quiet_s=float(row.quiet_s),
+        may=frozenset(Service(service) for service in row.may),
+        sop_classes=frozenset(row.sop_classes),
+        transfer_syntaxes=frozenset(row.transfer_syntaxes),
+        quotas=Quotas(
+            associations=row.max_associations,
+            associations_per_hour=row.associations_per_hour,
+            objects_per_hour=row.objects_per_hour,
+            bytes_per_hour=round(row.gib_per_hour * GIB),
+        ),
+        priority_max=Urgency[row.priority_max.upper()],
+        tls=needs_tls(row),
+        certificate_sha256=row.certificate_sha256,
+        certificate_ca=str(resolved(folder, row.certificate_ca)) if row.certificate_ca else "",
+        username=row.username,
+        passcode_hash=row.passcode_hash,
+        host=row.host,
+        port=row.port,
     )
 
 
@@ -155,5 +193,5 @@ def _rule(row: RuleRow) -> Rule:
 
 
 def _model(row: ModelRow, folder: Path) -> ModelReference:
-    path = first_party_folder(row.id) if row.path is None else _resolved(folder, row.path)
+    path = first_party_folder(row.id) if row.path is None else resolved(folder, row.path)
     return ModelReference(id=row.id, path=str(path), qualification=row.qualification)

@@ -6,6 +6,7 @@ they are stale.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -53,7 +54,9 @@ def _default(field: FieldInfo) -> str:
         return "see there"
     if value in ("", []):
         return "empty"
-    return f"`{value}`" if not isinstance(value, bool) else f"`{str(value).lower()}`"
+    if isinstance(value, bool | list):
+        return f"`{json.dumps(value)}`"
+    return f"`{value}`"
 
 
 def _first_line(schema: type[BaseModel]) -> str:

@@ -14,6 +14,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from secondread.domain.network import Service
+from secondread.domain.passcode import PasscodeHash
+
+_UID_MAX = 64
 _UID_ROOT_MAX = 39  # leaves 24 digits of a 64-character UID (PS3.5 9.1) for the derived part
 _AE_TITLE_MAX = 16
 
@@ -42,6 +46,10 @@ def _check_network(address: str) -> str:
     return address
 
 
+def _check_host_or_none(host: str) -> str:
+    return _check_host(host) if host else host
+
+
 def _check_host(host: str) -> str:
     if not host or re.search(r"[\s/\\]", host):
         raise ValueError("must be a host name or an IP address, without port or scheme")
@@ -57,6 +65,42 @@ def _check_uid_root(root: str) -> str:
     if len(root) > _UID_ROOT_MAX:
         raise ValueError(f"has {len(root)} characters; {_UID_ROOT_MAX} is the most")
     return root
+
+
+def _check_uid(uid: str) -> str:
+    """PS3.5 9.1."""
+    if len(uid) > _UID_MAX or not re.fullmatch(r"[012](\.(0|[1-9][0-9]*))+", uid):
+        raise ValueError(
+            f"has '{uid}', which is not a UID: digits and dots, {_UID_MAX} characters at the most"
+        )
+    return uid
+
+
+def _check_fingerprint(text: str) -> str:
+    """Any usual way of writing SHA-256 of the certificate becomes 64 small hex digits."""
+    digits = text.replace(":", "").lower()
+    if text and not re.fullmatch(r"[0-9a-f]{64}", digits):
+        raise ValueError(
+            "must be the SHA-256 fingerprint of a certificate: 64 hex digits, with or without "
+            "colons (openssl x509 -in FILE -noout -fingerprint -sha256)"
+        )
+    return digits
+
+
+def _check_passcode_hash(text: str) -> str:
+    if text:
+        try:
+            PasscodeHash.parse(text)
+        except ValueError as error:
+            # Not quoted: what stands there may be the passcode itself.
+            raise ValueError(f"{error}; 'secondread peer edit' makes one") from None
+    return text
+
+
+def _check_username(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("may hold only printable characters, and no space at its ends")
+    return text
 
 
 def _check_device(device: str) -> str:
@@ -91,6 +135,9 @@ Network = Annotated[str, AfterValidator(_check_network)]
 Host = Annotated[str, AfterValidator(_check_host)]
 Name = Annotated[str, AfterValidator(_check_not_blank)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+PortOrNone = Annotated[int, Field(ge=0, le=65535)]
+Uid = Annotated[str, AfterValidator(_check_uid)]
+Permission = Literal["echo", "store", "commitment", "notices", "status"]
 
 
 class _Section(BaseModel):
@@ -127,17 +174,75 @@ class DicomSection(_Section):
     host: Host = Field(
         "0.0.0.0", description="Address to listen on; 0.0.0.0 is every IPv4 interface."
     )
-    port: Port = Field(
-        11112, description="Port to listen on, 1 to 65535; below 1024 needs privileges."
+    port: PortOrNone = Field(
+        11112,
+        description="Port to listen on without TLS; below 1024 needs privileges. "
+        "0 is none, where everybody comes by TLS.",
     )
     max_associations: int = Field(
-        50, ge=1, le=1000, description="Associations at a time; one more is told to try again."
+        100, ge=1, le=1000, description="Associations at a time; one more is told to try again."
+    )
+    max_waiting: int = Field(
+        64,
+        ge=4,
+        le=1000,
+        description="Connections at a time that have no association yet, a quarter of them from "
+        "one address; one more ends the oldest of them.",
     )
     association_timeout_s: float = Field(
         30.0, ge=1, le=3600, description="Seconds of silence after which an association is aborted."
     )
+    pdu_timeout_s: float = Field(
+        20.0,
+        ge=1,
+        le=3600,
+        description="Seconds that one PDU may take from its first byte to its last.",
+    )
+    request_timeout_s: float = Field(
+        5.0,
+        ge=0.5,
+        le=300,
+        description="Seconds that a new connection has for its TLS handshake, and then again for "
+        "its association request.",
+    )
     max_object_mib: int = Field(
         2048, ge=1, le=65536, description="Objects larger than this (MiB) are refused."
+    )
+    max_inflated_mib: int = Field(
+        512,
+        ge=1,
+        le=65536,
+        description="A deflated data set that grows beyond this (MiB) is refused.",
+    )
+    sop_classes: list[Uid] = Field(
+        default_factory=list,
+        description="UIDs of the only SOP classes to take. "
+        "Default: every storage class of the standard.",
+    )
+    extra_sop_classes: list[Uid] = Field(
+        default_factory=list,
+        description="UIDs of SOP classes to take besides, such as a scanner's private ones.",
+    )
+
+
+class TlsSection(_Section):
+    """The port for DICOM over TLS; callers need certificates of their own (PS3.15 B.12)."""
+
+    port: PortOrNone = Field(
+        0, description="Port to listen on for TLS, usually 2762; 0 is none. The host is [dicom]'s."
+    )
+    certificate: str = Field(
+        "",
+        description="PEM file of the node's certificate, followed by those that lead up to its CA. "
+        "This path and the two below count from the folder of the configuration file.",
+    )
+    key: str = Field("", description="PEM file of its private key, without a password.")
+    ca: str = Field("", description="PEM file of the CAs whose certificates callers may show.")
+    warn_days: int = Field(
+        30,
+        ge=0,
+        le=3650,
+        description="Days before a certificate ends at which the node begins to warn.",
     )
 
 
@@ -182,6 +287,67 @@ class PeerRow(_Section):
         ge=0.1,
         le=86400,
         description="Seconds without a new object after which a study is complete.",
+    )
+    may: list[Permission] = Field(
+        default_factory=lambda: [service.value for service in Service],
+        min_length=1,
+        description="What it may do: 'echo', 'store', 'commitment' (ask whether its objects are "
+        "safe), 'notices' (MPPS and Instance Availability), 'status' (ask what has arrived).",
+    )
+    sop_classes: list[Uid] = Field(
+        default_factory=list,
+        description="UIDs of the only SOP classes it may store. Default: all that the node takes.",
+    )
+    transfer_syntaxes: list[Uid] = Field(
+        default_factory=list,
+        description="UIDs of the only transfer syntaxes it may use. "
+        "Default: all that the node takes.",
+    )
+    max_associations: int = Field(
+        50, ge=1, le=1000, description="Associations it may have open at a time."
+    )
+    associations_per_hour: int = Field(
+        0, ge=0, description="Associations it may open in an hour; 0 is no limit."
+    )
+    objects_per_hour: int = Field(
+        0, ge=0, description="Objects it may store in an hour; 0 is no limit."
+    )
+    gib_per_hour: float = Field(
+        0.0, ge=0, description="GiB it may store in an hour; 0 is no limit."
+    )
+    priority_max: Literal["low", "medium", "high"] = Field(
+        "medium",
+        description="The most urgent priority it may ask for; a higher one is taken for this one.",
+    )
+    tls: bool = Field(
+        False, description="Whether it may come by TLS only; implied by the two keys below."
+    )
+    certificate_sha256: Annotated[str, AfterValidator(_check_fingerprint)] = Field(
+        "",
+        description="SHA-256 fingerprint that its TLS certificate must have, 64 hex digits. "
+        "Empty: any.",
+    )
+    certificate_ca: str = Field(
+        "",
+        description="PEM file of the CAs of which one must have signed its TLS certificate "
+        "directly. Empty: any of [tls] ca. "
+        "A relative path counts from the folder of the configuration file.",
+    )
+    username: Annotated[str, AfterValidator(_check_username)] = Field(
+        "",
+        description="User name that it must give when it opens an association; needs "
+        "passcode_hash. Empty: none is asked for.",
+    )
+    passcode_hash: Annotated[str, AfterValidator(_check_passcode_hash)] = Field(
+        "", description="Hash of the passcode that goes with it, made by 'secondread peer edit'."
+    )
+    host: Annotated[str, AfterValidator(_check_host_or_none)] = Field(
+        "",
+        description="Where it can be called, for an echo and for commitment reports. "
+        "Empty: where it called from.",
+    )
+    port: PortOrNone = Field(
+        0, description="Its own DICOM port; 0 is none, and the node never calls it."
     )
 
 
@@ -252,6 +418,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(
     {
         "node": NodeSection,
         "dicom": DicomSection,
+        "tls": TlsSection,
         "inference": InferenceSection,
         "log": LogSection,
     }

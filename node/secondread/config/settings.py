@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from secondread.domain.network import Destination, ModelReference, Peer, Rule
+from secondread.domain.network import Destination, ModelReference, Peer, Rule, TlsSettings
 
 MIB = 1024**2
 GIB = 1024**3
@@ -22,10 +22,17 @@ class Settings:
         uid_root: the operator's own UID root, or empty for UIDs under 2.25 (PS3.5 B.2).
         minimum_free_bytes: below this much free space the node answers 0xA700 to C-STORE.
         host: address to listen on.
-        port: port to listen on.
+        port: port to listen on without TLS; 0 is none.
         max_associations: associations at a time; one more is refused as transient (2, 3, 2).
+        max_waiting: connections without an association yet; one more ends the oldest of them.
         association_timeout_s: seconds without a byte after which an association is aborted.
+        pdu_timeout_s: seconds from the first byte of a PDU to its last.
+        request_timeout_s: seconds for a TLS handshake, and then for the association request.
         max_object_bytes: a larger object is refused with 0xA700.
+        max_inflated_bytes: a deflated data set that grows beyond this is refused.
+        sop_classes: SOP Class UIDs that are taken; empty is every storage class of the standard.
+        extra_sop_classes: SOP Class UIDs that are taken besides, such as private ones.
+        tls: the port for TLS and its files.
         peers: who may open an association; nobody else may.
         destinations: where results can go.
         rules: which studies go to which model, and where their results go.
@@ -44,9 +51,16 @@ class Settings:
     minimum_free_bytes: int = GIB
     host: str = "0.0.0.0"
     port: int = 11112
-    max_associations: int = 50
+    max_associations: int = 100
+    max_waiting: int = 64
     association_timeout_s: float = 30.0
+    pdu_timeout_s: float = 20.0
+    request_timeout_s: float = 5.0
     max_object_bytes: int = 2 * GIB
+    max_inflated_bytes: int = 512 * MIB
+    sop_classes: frozenset[str] = frozenset()
+    extra_sop_classes: frozenset[str] = frozenset()
+    tls: TlsSettings = field(default_factory=TlsSettings)
     peers: tuple[Peer, ...] = ()
     destinations: tuple[Destination, ...] = ()
     rules: tuple[Rule, ...] = ()

@@ -62,6 +62,11 @@ def find_path(path: Path | None, environment: Mapping[str, str] = os.environ) ->
     )
 
 
+def resolved(folder: Path, text: str) -> Path:
+    """An absolute path; a relative one counts from the folder of the configuration file."""
+    return Path(os.path.normpath(folder / Path(text).expanduser()))
+
+
 def read_source(path: Path | None, environment: Mapping[str, str] = os.environ) -> Source:
     """Read the file and the environment.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -168,4 +168,6 @@ def _typed(text: str, kind: object) -> object:
             return float(text)
     except ValueError:
         return text
+    if get_origin(kind) is list:
+        return text.replace(",", " ").split()
     return text

@@ -16,7 +16,7 @@ _TEMPLATE = """\
 #   secondread doctor          tries it out: ports, disk, models, peers
 #
 # A key that is left out has its default. Every key is explained in docs/configuration.md.
-# Keys of [node], [dicom], [inference] and [log] can be overridden by the environment,
+# Keys of [node], [dicom], [tls], [inference] and [log] can be overridden by the environment,
 # for example SECONDREAD_DICOM__PORT=11113.
 
 [node]
@@ -31,10 +31,30 @@ minimum_free_gib = 1.0
 
 [dicom]
 host = "0.0.0.0"
+# Without TLS; 0 closes it.
 port = 11112
-max_associations = 50
+# At a time; max_waiting are connections that have not said who they are.
+max_associations = 100
+max_waiting = 64
+# Silence on an association; one PDU from its first byte to its last; a TLS handshake or an
+# association request.
 association_timeout_s = 30.0
+pdu_timeout_s = 20.0
+request_timeout_s = 5.0
+# The largest object, and the largest that a deflated one may become.
 max_object_mib = 2048
+max_inflated_mib = 512
+# UIDs. Empty: every storage class of the standard. Private ones go into the second list.
+sop_classes = []
+extra_sop_classes = []
+
+# DICOM over TLS on a port of its own; whoever calls there needs a certificate signed by 'ca'.
+[tls]
+port = 0                           # 0 is off; the usual one is 2762
+certificate = ""                   # PEM files; the node reads them again when they change
+key = ""
+ca = ""
+warn_days = 30                     # so long before a certificate ends the node begins to warn
 
 [inference]
 # How many models run at a time, and where: "cpu", "cuda", "cuda:0" …
@@ -54,12 +74,28 @@ id = "brain_mr"
 qualification = "RESEARCH"
 
 # Who may send. Nobody else may open an association. One block for each scanner or router.
+# 'secondread peer add' writes one; changes apply while the node runs.
 #
 # [[peers]]
 # name = "mr1"
 # ae_title = "MR1"
 # addresses = ["10.1.2.3"]         # one or more addresses, or networks such as "10.1.2.0/24"
 # quiet_s = 30.0                   # so long after the last object the study counts as complete
+# may = ["echo", "store", "commitment", "notices", "status"]
+# sop_classes = []                 # UIDs; empty: all that the node takes
+# transfer_syntaxes = []           # UIDs; empty: all that the node takes
+# max_associations = 50            # at a time
+# associations_per_hour = 0        # 0 is no limit, here and below
+# objects_per_hour = 0
+# gib_per_hour = 0.0
+# priority_max = "medium"          # "low", "medium" or "high"
+# tls = false                      # true: by TLS only
+# certificate_sha256 = ""          # the fingerprint that its certificate must have
+# certificate_ca = ""              # or the CA that must have signed it, a PEM file
+# username = ""                    # what it must say; the hash is made by 'secondread peer edit'
+# passcode_hash = ""
+# host = ""                        # where the node can call it; empty: where it called from
+# port = 0                         # 0: the node never calls it
 
 # Where results can go: usually the PACS.
 #

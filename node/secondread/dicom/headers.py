@@ -132,7 +132,15 @@ def _reading() -> Iterator[None]:
             # pydicom quotes the value that it warns about, and the value may be a person's.
             warnings.simplefilter("ignore")
             yield
-    except (InvalidDicomError, OSError, EOFError, ValueError, struct.error) as error:
+    # A sequence of defined length may hold others to any depth, and pydicom calls itself for each.
+    except (
+        InvalidDicomError,
+        OSError,
+        EOFError,
+        ValueError,
+        RecursionError,
+        struct.error,
+    ) as error:
         raise CannotUnderstandError(
             f"An object of the spool cannot be read as DICOM ({type(error).__name__}). "
             "Send it again, or look at the disk if this happens to more than one."

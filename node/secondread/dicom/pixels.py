@@ -7,7 +7,7 @@ a viewer shows them (PS3.3 C.7.6.3.1.2), not what they are, and so nothing is in
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,17 +138,21 @@ def _read_in_place(
     try:
         with path.open("rb") as file:
             for frame, index in zip(frames, indices, strict=True):
+                target = result[index]
                 if swapped:
                     file.seek(layout.offset)
                     pairs = np.frombuffer(file.read(layout.length_bytes & ~1), np.uint16)
                     flat = pairs.byteswap().view(kind)[frame * frame_bytes :][:frame_bytes]
+                    if flat.nbytes < frame_bytes:
+                        raise _truncated()
+                    pixels = flat.reshape(target.shape)
                 else:
+                    # Of the same type, the bytes go straight from the file to their place.
+                    pixels = target if kind == target.dtype else np.empty(target.shape, kind)
                     file.seek(layout.offset + frame * frame_bytes)
-                    flat = np.frombuffer(file.read(frame_bytes), kind)
-                if flat.nbytes < frame_bytes:
-                    raise _truncated()
-                pixels = flat.reshape(layout.rows, layout.columns)
-                result[index] = _stored_bits(pixels, layout)
+                    if file.readinto(pixels.view(np.uint8).data) < frame_bytes:
+                        raise _truncated()
+                _put_stored_bits(pixels, layout, target)
     except (OSError, ValueError) as error:
         raise PixelDataError(
             f"The pixels of an image cannot be read from the spool ({type(error).__name__}).",
@@ -167,7 +171,7 @@ def _decode(
             dataset = dcmread(path)
             decoded = iter_pixels(dataset, raw=True, indices=list(frames))
             for pixels, index in zip(decoded, indices, strict=True):
-                result[index] = _stored_bits(pixels, layout)
+                _put_stored_bits(pixels, layout, result[index])
     # The codecs are other people's C and raise whatever they like on a damaged stream.
     except Exception as error:
         raise PixelDataError(
@@ -177,15 +181,23 @@ def _decode(
         ) from error
 
 
-def _stored_bits(pixels: Array, layout: PixelLayout) -> Array:
-    """Keep the stored bits only: above and below them may be overlays (PS3.5 8.1.1)."""
+def _put_stored_bits(pixels: Array, layout: PixelLayout, target: Array) -> None:
+    """Keep the stored bits only: above and below them may be overlays (PS3.5 8.1.1).
+
+    ``target`` may be ``pixels``.
+    """
     if layout.kind != "integer" or layout.bits_stored == layout.bits_allocated:
-        return pixels
+        if pixels is not target:
+            target[...] = pixels
+        return
     above = layout.bits_allocated - 1 - layout.high_bit
     below = layout.high_bit + 1 - layout.bits_stored
     native = pixels.astype(_stored_type(layout), copy=False)
-    shifted: Array = native if not above else np.left_shift(native, above)
-    return np.right_shift(shifted, above + below) if above + below else shifted
+    if native.dtype == target.dtype:
+        np.left_shift(native, above, out=target)
+        np.right_shift(target, above + below, out=target)
+    else:
+        target[...] = np.right_shift(np.left_shift(native, above), above + below)
 
 
 def _truncated() -> PixelDataError:
@@ -211,15 +223,27 @@ def _rescale(stored: Array, planes: Sequence[StoredPlane]) -> Array:
     exact = _exact_in_int16(stored, slope_of, intercept_of)
     if exact and np.all(slope_of == 1) and np.all(intercept_of == 0):
         return stored.astype(np.int16, copy=False)
-    result = np.empty(stored.shape, np.int16 if exact else np.float32)
+    if exact:
+        return _rescale_exactly(stored, map(int, slopes), map(int, intercepts))
+    result = np.empty(stored.shape, np.float32)
     for at, pixels in enumerate(stored):
-        if exact:
-            result[at] = pixels.astype(np.int64) * int(slopes[at]) + int(intercepts[at])
-        else:
-            result[at] = pixels.astype(np.float64) * slopes[at] + intercepts[at]
-    if not exact and not np.isfinite(result).all():
+        result[at] = pixels.astype(np.float64) * slopes[at] + intercepts[at]
+    if not np.isfinite(result).all():
         raise PixelDataError("Some of its pixels are not numbers.", outcome="not-finite")
     return result
+
+
+def _rescale_exactly(stored: Array, slopes: Iterable[int], intercepts: Iterable[int]) -> Array:
+    """Rescale values whose results fit int16; ``stored`` is used up.
+
+    What fits 16 bits is right when it is computed modulo 2**16, in place and without a wider type.
+    """
+    words = stored.view(np.uint16) if stored.itemsize == 2 else stored.astype(np.uint16)
+    for pixels, slope, intercept in zip(words, slopes, intercepts, strict=True):
+        if slope != 1:
+            np.multiply(pixels, np.uint16(slope % 2**16), out=pixels)
+        np.add(pixels, np.uint16(intercept % 2**16), out=pixels)
+    return words.view(np.int16)
 
 
 def _exact_in_int16(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
 
 
 class Service(StrEnum):
@@ -97,6 +98,25 @@ class Peer:
         caller = ip_address(address)
         mapped = getattr(caller, "ipv4_mapped", None)
         return any((mapped or caller) in network for network in self.networks)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """The node's own TLS port; all files are PEM.
+
+    Attributes:
+        port: port to listen on for DICOM over TLS; 0 is none, and the files are not needed.
+        certificate: the node's own certificate, with those that lead up to its CA, if any.
+        key: the private key of ``certificate``, without a password.
+        ca: the CA certificates of which one must have signed a caller's certificate.
+        warn_days: days before the end of a certificate at which the node begins to warn.
+    """
+
+    port: int = 0
+    certificate: Path = Path()
+    key: Path = Path()
+    ca: Path = Path()
+    warn_days: int = 30
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ class Study:
 
     ``due_at`` is when the study counts as complete unless another object comes first, which is
     ``quiet_s`` seconds after the last object, or after the door opened again.
-    ``reason`` is the sentence shown to people for the present state. ``urgency`` is the highest that
-    any of its objects came with.
+    ``reason`` is the sentence shown to people for the present state.
+    ``urgency`` is the highest that any of its objects came with.
     """
 
     id: int

@@ -1,219 +1,241 @@
-"""The storage SCP: who may come in, and what each request is answered."""
+"""The storage SCP: two doors, plain and TLS, and the reactor behind them."""
 
 from __future__ import annotations
 
+import errno
+import socket
+import ssl
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 import structlog
-from pydicom.dataset import Dataset
-from pynetdicom import AE, _config, evt
-from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.pdu_primitives import A_ASSOCIATE
-from pynetdicom.service_class import StorageServiceClass
-from pynetdicom.sop_class import register_uid, uid_to_service_class
 
-from secondread.access.peers import AccessList, Refusal
-from secondread.dicom.contexts import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
-from secondread.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from secondread.domain.clock import Clock
+from secondread.access.peers import (
+    AccessList,
+    Caller,
+    Refusal,
+    disk_low,
+    over_limit,
+)
+from secondread.access.quotas import QuotaBook
 from secondread.domain.network import Peer
-from secondread.errors import SecondReadError
-from secondread.intake.examine import Announcement
-from secondread.intake.storing import ObjectStore, Sender
-from secondread.observe.keys import study_key
-from secondread.store import Ledger
+from secondread.intake.association import Association, Phase, Surroundings, Timeouts
+from secondread.intake.conversation import Desk
+from secondread.intake.offers import Offers
+from secondread.intake.reactor import READ, Reactor
+from secondread.intake.transport import Transport
 
 log = structlog.stdlib.get_logger(__name__)
 
-SUCCESS = 0x0000
-PROCESSING_FAILURE = 0x0110
-MAXIMUM_PDU_BYTES = 131072
-_REJECTED_BY_ACSE = "too-many-associations"
+_BACKLOG = 512
+_BUFFER_BYTES = 1 << 20
+_WORKERS = 4
+_ACCEPTS_MAX = 64
+_STOP_S = 10.0
+_PAUSE_S = 0.5
+_OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 @dataclass(frozen=True, slots=True)
-class ServerSettings:
-    """Where the SCP listens, as whom, and how much at a time; times in seconds."""
+class Caps:
+    """How many connections may be there at a time.
 
-    ae_title: str
-    host: str
-    port: int
-    max_associations: int
-    timeout_s: float
+    Attributes:
+        associations: that were accepted; one more is told to try again.
+        waiting: that have no association yet; one more drives out the oldest. A single address may
+            have a quarter of them.
+    """
+
+    associations: int
+    waiting: int
+
+    @property
+    def waiting_per_address(self) -> int:
+        """Waiting connections of a single address."""
+        return max(1, self.waiting // 4)
 
 
-class StorageServer:
-    """Verification and Storage SCP on pynetdicom."""
+class Door:
+    """A listening socket."""
 
     def __init__(
         self,
-        settings: ServerSettings,
-        access: AccessList,
-        objects: ObjectStore,
-        ledger: Ledger,
-        clock: Clock,
-        secret: bytes,
+        host: str,
+        port: int,
+        reactor: Reactor,
+        accepted: Callable[[socket.socket, str, ssl.SSLContext | None], None],
+        context: Callable[[], ssl.SSLContext] | None,
     ) -> None:
-        self._settings = settings
-        self._access = access
-        self._objects = objects
-        self._ledger = ledger
-        self._clock = clock
-        self._secret = secret
-        self._server: Any = None
-        self._callers: WeakKeyDictionary[Association, Peer] = WeakKeyDictionary()
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._sock = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        self._sock.setblocking(False)
+        self.port: int = self._sock.getsockname()[1]
+        self._reactor = reactor
+        self._accepted = accepted
+        self._context = context
+        self._shut_until = 0.0
+        reactor.add(self._sock, self, READ)
 
-    def start(self) -> int:
-        """Listen; returns the port.
+    def ready(self, _events: int) -> None:
+        """Take in who is waiting."""
+        for _ in range(_ACCEPTS_MAX):
+            try:
+                sock, address = self._sock.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF_DESCRIPTORS:
+                    # Whoever waits is taken in when somebody has gone.
+                    self._shut_until = time.monotonic() + _PAUSE_S
+                    self._reactor.change(self._sock, self, 0)
+                    log.error("no more connections can be opened", reason=error.strerror)
+                return
+            self._accepted(sock, address[0], self._context() if self._context else None)
+
+    def sweep(self, now: float) -> None:
+        """Open again after a pause."""
+        if self._shut_until and now > self._shut_until:
+            self._shut_until = 0.0
+            self._reactor.change(self._sock, self, READ)
+
+    def fail(self, error: Exception) -> None:
+        """An exception nobody expected; the door stays open."""
+        log.error("a connection could not be taken in", exc_info=error)
+
+    def shut(self) -> None:
+        """Take in nobody any more."""
+        self._reactor.remove(self._sock)
+        self._sock.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where to listen; port None is not at all, 0 is any. ``tls`` gives the context for now."""
+
+    host: str
+    port: int | None
+    tls_port: int | None = None
+    tls: Callable[[], ssl.SSLContext] | None = None
+
+
+class StorageServer:
+    """Lets in whom the allow-list knows and serves them, all in one thread."""
+
+    def __init__(
+        self,
+        listening: Listening,
+        caps: Caps,
+        timeouts: Timeouts,
+        access: AccessList,
+        quotas: QuotaBook,
+        desk: Desk,
+        offers: Offers,
+        reactor: Reactor,
+    ) -> None:
+        self._listening = listening
+        self._caps = caps
+        self._access = access
+        self._quotas = quotas
+        self._desk = desk
+        self._reactor = reactor
+        self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="service")
+        self._thread = threading.Thread(target=reactor.run, name="reactor", daemon=True)
+        self._doors: list[Door] = []
+        # In the order in which they came.
+        self._associations: dict[Association, None] = {}
+        self._surroundings = Surroundings(
+            reactor=reactor,
+            journal=desk.journal,
+            desk=desk,
+            workers=self._workers,
+            offers=offers,
+            timeouts=timeouts,
+            buffer=memoryview(bytearray(_BUFFER_BYTES)),
+            admit=self._admit,
+            left=self._left,
+            closed=self._closed,
+        )
+        self._admitted = 0
+        self.port = self.tls_port = 0
+
+    def start(self) -> None:
+        """Listen, and serve from now on; ``port`` and ``tls_port`` then say where.
 
         Raises:
-            OSError: the port is taken or may not be used.
+            OSError: a port is taken or may not be used.
         """
-        # Identifiers are PHI, and a chunk of the data set would be too.
-        _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
-        _config.LOG_HANDLER_LEVEL = "none"
-        entity = AE(self._settings.ae_title)
-        entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-        entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        entity.maximum_associations = self._settings.max_associations
-        entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
-        entity.network_timeout = self._settings.timeout_s
-        entity.acse_timeout = entity.dimse_timeout = self._settings.timeout_s
-        syntaxes = [syntax.uid for syntax in TRANSFER_SYNTAXES]
-        entity.add_supported_context(VERIFICATION.uid, syntaxes[:2])
-        for sop_class in STORAGE_SOP_CLASSES:
-            if uid_to_service_class(sop_class.uid) is not StorageServiceClass:
-                register_uid(sop_class.uid, _keyword(sop_class.name), StorageServiceClass)
-            entity.add_supported_context(sop_class.uid, syntaxes)
-        self._server = entity.start_server(
-            (self._settings.host, self._settings.port),
-            block=False,
-            evt_handlers=[
-                (evt.EVT_REQUESTED, self._on_request),
-                (evt.EVT_REJECTED, self._on_rejected),
-                (evt.EVT_C_ECHO, self._on_echo),
-                (evt.EVT_C_STORE, self._on_store),
-                (evt.EVT_ABORTED, self._on_abort),
-            ],
-        )
-        port = int(self._server.server_address[1])
-        log.info("listening", host=self._settings.host, port=port)
-        return port
+        where = self._listening
+        if where.port is not None:
+            door = Door(where.host, where.port, self._reactor, self._take_in, None)
+            self._doors.append(door)
+            self.port = door.port
+        if where.tls_port is not None:
+            door = Door(where.host, where.tls_port, self._reactor, self._take_in, where.tls)
+            self._doors.append(door)
+            self.tls_port = door.port
+        self._thread.start()
+        log.info("listening", host=where.host, port=self.port, tls_port=self.tls_port)
 
     def stop(self) -> None:
-        """Stop listening and end every association."""
-        if self._server is not None:
-            self._server.shutdown()
+        """Stop listening, end every association, and store what had arrived whole."""
+        ended = threading.Event()
 
-    def _on_request(self, event: evt.Event) -> None:
-        association = event.assoc
-        request = association.requestor.primitive
-        assert isinstance(request, A_ASSOCIATE)
-        address = str(association.requestor.address)
-        calling, called = str(request.calling_ae_title), str(request.called_ae_title)
-        decision = self._access.admit(calling, called, address)
-        if isinstance(decision, Refusal):
-            titles = {"calling": calling, "called": called, "address": address}
-            self._note_refusal(decision.code, decision.reason, titles)
-            association.acse.send_reject(decision.result, decision.source, decision.diagnostic)
-            association.is_rejected = True
-            association.kill()
+        def end() -> None:
+            for door in self._doors:
+                door.shut()
+            for association in list(self._associations):
+                association.end()
+            ended.set()
+
+        self._reactor.post(end)
+        ended.wait(_STOP_S)
+        self._desk.committer.stop()
+        self._workers.shutdown()
+        self._reactor.stop()
+        self._thread.join(_STOP_S)
+
+    def counts(self) -> tuple[int, int]:
+        """(Associations, connections without one) at this moment, about."""
+        return self._admitted, len(self._associations) - self._admitted
+
+    def _take_in(self, sock: socket.socket, address: str, context: ssl.SSLContext | None) -> None:
+        """A connection came; nothing has been asked of the allow-list yet."""
+        self._make_room(address)
+        try:
+            transport = Transport(sock, address, context)
+        except OSError:
+            # Gone already, perhaps after bytes that were no TLS.
+            sock.close()
             return
-        self._callers[association] = decision
-        log.info("association opened", peer=decision.name, address=address)
+        self._associations[Association(self._surroundings, transport)] = None
 
-    def _on_rejected(self, event: evt.Event) -> None:
-        """Told after ACSE itself refused, which it does only when too many are open."""
-        peer = self._callers.get(event.assoc)
-        name = peer.name if peer else "?"
-        self._note_refusal(
-            _REJECTED_BY_ACSE,
-            f"Peer '{name}' came while {self._settings.max_associations} associations were open; "
-            "it was told to try again.",
-            {"peer": name},
-        )
+    def _make_room(self, address: str) -> None:
+        waiting = [one for one in self._associations if one.phase is not Phase.OPEN]
+        if len(waiting) >= self._caps.waiting:
+            waiting.pop(0).evict()
+        from_there = [one for one in waiting if one.address == address]
+        if len(from_there) >= self._caps.waiting_per_address:
+            from_there[0].evict()
 
-    def _note_refusal(self, code: str, reason: str, caller: Mapping[str, str]) -> None:
-        # The titles are a stranger's text: ascii() keeps line ends and terminal codes out.
-        shown = {key: ascii(text)[1:-1] for key, text in caller.items()}
-        log.warning("association refused", code=code, reason=reason, **shown)
-        with self._ledger.begin() as change:
-            change.trail.append(
-                self._clock.now(), "association-refused", reason, detail={"code": code, **shown}
-            )
+    def _admit(self, applicant: Caller) -> Peer | Refusal:
+        if self._desk.space.low:
+            return disk_low()
+        if self._admitted >= self._caps.associations:
+            return over_limit(self._caps.associations)
+        decision = self._access.admit(applicant)
+        if isinstance(decision, Refusal):
+            return decision
+        if refusal := self._quotas.open(decision):
+            return refusal
+        self._admitted += 1
+        return decision
 
-    def _on_abort(self, event: evt.Event) -> None:
-        peer = self._callers.get(event.assoc)
-        if peer is not None:
-            log.warning("association aborted", peer=peer.name)
+    def _left(self, peer: Peer) -> None:
+        self._admitted -= 1
+        self._quotas.close(peer.name)
 
-    def _on_echo(self, event: evt.Event) -> int:
-        log.info("echo", peer=self._callers[event.assoc].name)
-        return SUCCESS
-
-    def _on_store(self, event: evt.Event) -> Dataset:
-        peer = self._callers[event.assoc]
-        request = cast(C_STORE, event.request)
-        announced = Announcement(
-            sop_class_uid=str(request.AffectedSOPClassUID),
-            sop_instance_uid=str(request.AffectedSOPInstanceUID),
-            transfer_syntax_uid=str(event.context.transfer_syntax),
-        )
-        sender = Sender(peer.name, peer.ae_title, peer.quiet_s)
-        key = study_key(announced.sop_instance_uid, self._secret)
-        started = time.monotonic()
-        try:
-            data = request.DataSet.getvalue() if request.DataSet is not None else b""
-            new = self._objects.store(data, announced, sender)
-        except SecondReadError as error:
-            return self._refuse(error, peer, key, error.dimse_status)
-        except Exception as error:
-            # The scanner must get an answer and the association must live on; the fault is ours.
-            log.exception("an object could not be stored", peer=peer.name, object=key)
-            return self._refuse(error, peer, key, PROCESSING_FAILURE)
-        seconds = round(time.monotonic() - started, 4)
-        log.debug("stored", peer=peer.name, object=key, new=new, seconds=seconds)
-        return _status(SUCCESS, "")
-
-    def _refuse(self, error: Exception, peer: Peer, key: str, status: int) -> Dataset:
-        known = isinstance(error, SecondReadError)
-        reason = str(error) if known else "The node failed while it stored the object."
-        code = error.audit_code if isinstance(error, SecondReadError) else "failed"
-        log.warning(
-            "object refused",
-            peer=peer.name,
-            object=key,
-            code=code,
-            reason=reason,
-            status=f"0x{status:04X}",
-        )
-        try:
-            with self._ledger.begin() as change:
-                change.trail.append(
-                    self._clock.now(),
-                    "object-refused",
-                    f"From peer '{peer.name}': {reason}",
-                    detail={"code": code, "status": status, "object": key},
-                )
-        except SecondReadError as trouble:
-            # With a full disk there is no audit row either; the log line above is what remains.
-            log.error("the refusal could not be recorded", reason=str(trouble))
-        return _status(status, reason)
-
-
-def _status(status: int, comment: str) -> Dataset:
-    """A C-STORE response; Error Comment is an LO of at most 64 characters (PS3.7 C)."""
-    answer = Dataset()
-    answer.Status = status
-    if comment:
-        answer.ErrorComment = comment.replace("\\", "/")[:64]
-    return answer
-
-
-def _keyword(name: str) -> str:
-    return "".join(character for character in name.title() if character.isalnum())
+    def _closed(self, association: Association) -> None:
+        self._associations.pop(association, None)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +11,10 @@ import sqlalchemy as sa
 from secondread.domain.instance import Instance
 from secondread.domain.network import Urgency
 from secondread.store.tables import instance
+
+_COLUMNS = tuple(field.name for field in fields(Instance))
+
+_INSERT = instance.insert()
 
 
 def _record(row: Any) -> Instance:
@@ -30,9 +34,26 @@ class Instances:
         row = self._connection.execute(query).one_or_none()
         return None if row is None else _record(row)
 
-    def add(self, record: Instance) -> None:
-        """Add an object that is not there yet."""
-        self._connection.execute(instance.insert().values(**asdict(record)))
+    def add(self, records: Sequence[Instance]) -> None:
+        """Add objects that are not there yet."""
+        # dataclasses.asdict copies deeply and costs more than the insert.
+        rows = [{name: getattr(record, name) for name in _COLUMNS} for record in records]
+        if rows:
+            self._connection.execute(_INSERT, rows)
+
+    def replace(self, records: Sequence[Instance]) -> None:
+        """Write over the rows of objects that had been removed and are here again."""
+        for record in records:
+            values = {name: getattr(record, name) for name in _COLUMNS}
+            where = instance.c.sop_instance_uid == record.sop_instance_uid
+            self._connection.execute(sa.update(instance).where(where).values(values))
+
+    def known(self, sop_instance_uids: Iterable[str]) -> frozenset[str]:
+        """Those of these objects that have a row."""
+        query = sa.select(instance.c.sop_instance_uid).where(
+            instance.c.sop_instance_uid.in_(list(sop_instance_uids))
+        )
+        return frozenset(self._connection.execute(query).scalars())
 
     def of_study(self, study_instance_uid: str) -> Sequence[Instance]:
         """The objects of a study, in the order of their UIDs."""

@@ -13,9 +13,13 @@ import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
 
 from secondread.errors import LedgerError
+from secondread.store.commitments import Commitments
+from secondread.store.holdings import Holdings
 from secondread.store.instances import Instances
 from secondread.store.jobs import Jobs
+from secondread.store.notices import Notices
 from secondread.store.outbox import Outbox
+from secondread.store.refusals import Refusals
 from secondread.store.studies import Studies
 from secondread.store.trail import Trail
 
@@ -32,6 +36,10 @@ class Transaction:
     studies: Studies
     jobs: Jobs
     outbox: Outbox
+    refusals: Refusals
+    commitments: Commitments
+    notices: Notices
+    holdings: Holdings
     trail: Trail
 
 
@@ -42,8 +50,13 @@ class Ledger:
         self._engine = engine
 
     @classmethod
-    def open(cls, data_dir: Path) -> Ledger:
+    def open(cls, data_dir: Path, *, synced: bool = True) -> Ledger:
         """Open the ledger of a data folder, creating or migrating it where needed.
+
+        Args:
+            data_dir: the node's data folder.
+            synced: whether a commit waits for the disk. Whoever can find again what a power cut
+                takes need not wait; kill -9 takes nothing in either case.
 
         Raises:
             LedgerError: the file cannot be opened, or a newer version of the node wrote it.
@@ -55,7 +68,7 @@ class Ledger:
             poolclass=QueuePool,
             connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
         )
-        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "connect", _prepare_sqlite_synced if synced else _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
         try:
             _migrate(engine, data_dir)
@@ -82,7 +95,7 @@ class Ledger:
                 connection.begin(),
             ):
                 yield _bind(connection)
-        except sa.exc.OperationalError as error:
+        except (sa.exc.OperationalError, sa.exc.IntegrityError) as error:
             raise LedgerError(f"The ledger could not be written: {error.orig}.") from error
 
     @contextmanager
@@ -103,6 +116,10 @@ def _bind(connection: sa.Connection) -> Transaction:
         studies=Studies(connection, trail),
         jobs=Jobs(connection, trail),
         outbox=Outbox(connection, trail),
+        refusals=Refusals(connection),
+        commitments=Commitments(connection, trail),
+        notices=Notices(connection),
+        holdings=Holdings(connection),
         trail=trail,
     )
 
@@ -110,8 +127,13 @@ def _bind(connection: sa.Connection) -> Transaction:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # The driver's own BEGIN is switched off: it comes too late for a claim to be exclusive.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _prepare_sqlite_synced(connection: Any, record: Any) -> None:
+    _prepare_sqlite(connection, record)
+    connection.execute("PRAGMA synchronous=FULL")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -12,11 +12,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from secondread.store.durability import sync_folder
 
 
 class Spool:
@@ -34,6 +35,9 @@ class Spool:
         """Make the folders; readable by nobody but the node."""
         for folder in (self.incoming, self.objects, self.quarantine, self.work, self.results):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for number in range(256):
+            (self.objects / f"{number:02x}").mkdir(exist_ok=True, mode=0o700)
+        sync_folder(self.objects)
 
     def free_bytes(self) -> int:
         """Space left for the spool."""
@@ -56,14 +60,6 @@ class Spool:
         """The path of something that the ledger names."""
         return self.root / relative
 
-    def put(self, temporary: Path, target: Path) -> None:
-        """Move a file that has been synced to its place, so that a power cut cannot undo it."""
-        if not target.parent.exists():
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            sync_folder(target.parent.parent)
-        temporary.rename(target)
-        sync_folder(target.parent)
-
     def new_quarantine(self) -> Path:
         """A name for a file that is kept for a person to look at."""
         return self.quarantine / f"{secrets.token_hex(16)}.dcm"
@@ -71,7 +67,9 @@ class Spool:
     def set_aside(self, path: Path) -> Path:
         """Move a file to the quarantine; returns where it is."""
         target = self.new_quarantine()
-        self.put(path, target)
+        path.rename(target)
+        sync_folder(self.quarantine)
+        sync_folder(path.parent)
         return target
 
     def new_result_folder(self, job_key: str) -> None:
@@ -90,25 +88,3 @@ class Spool:
     def stored(self) -> Iterator[Path]:
         """Every file among the stored objects."""
         yield from sorted(self.objects.glob("*/*.dcm"))
-
-
-def write_synced(path: Path, content: bytes | memoryview) -> None:
-    """Write a new file and wait until it is on disk."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with memoryview(content) as rest:
-            written = 0
-            while written < len(rest):
-                written += os.write(descriptor, rest[written:])
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -37,50 +37,60 @@ class Studies:
         self._connection = connection
         self._trail = trail
 
-    def add_instance(self, record: Instance, quiet_s: float) -> Study:
-        """Note that an object of the study was stored; a study that had gone on comes back."""
-        query = sa.select(study).where(study.c.study_instance_uid == record.study_instance_uid)
-        row = self._connection.execute(query).one_or_none()
-        now = record.received_at
-        if row is None:
-            values: dict[str, Any] = {
-                "study_instance_uid": record.study_instance_uid,
-                "state": StudyState.RECEIVING,
-                "peer": record.peer,
-                "first_at": now,
-                "last_at": now,
-                "quiet_s": quiet_s,
-                "due_at": now + quiet_s,
-                "instances": 1,
-                "urgency": record.urgency,
-                "attempts": 0,
-                "reason": "Images are still arriving.",
-            }
-            row = self._connection.execute(study.insert().values(**values).returning(study)).one()
-            self._trail.append(
-                now,
-                "study",
-                f"First object, from peer '{record.peer}'.",
-                study_id=row.id,
-                change=("", StudyState.RECEIVING),
-            )
-            return _record(row)
-        found = _record(row)
-        if found.state is not StudyState.RECEIVING:
-            self.move(found, StudyState.RECEIVING, now, "Images are still arriving.")
-        statement = (
+    def add_instances(self, records: Sequence[Instance], quiet_s: float) -> None:
+        """Note that objects of one study were stored; a study that had gone on comes back."""
+        last = records[-1]
+        receiving = (
             sa.update(study)
-            .where(study.c.id == found.id)
-            .values(
-                last_at=now,
-                quiet_s=quiet_s,
-                due_at=now + quiet_s,
-                instances=study.c.instances + 1,
-                urgency=max(found.urgency, record.urgency),
+            .where(
+                study.c.study_instance_uid == last.study_instance_uid,
+                study.c.state == StudyState.RECEIVING,
             )
-            .returning(study)
+            .values(
+                last_at=last.received_at,
+                quiet_s=quiet_s,
+                due_at=last.received_at + quiet_s,
+                instances=study.c.instances + len(records),
+                urgency=sa.func.max(study.c.urgency, max(record.urgency for record in records)),
+            )
         )
-        return _record(self._connection.execute(statement).one())
+        if self._connection.execute(receiving).rowcount:
+            return
+        query = sa.select(study).where(study.c.study_instance_uid == last.study_instance_uid)
+        row = self._connection.execute(query).one_or_none()
+        if row is None:
+            self._begin(records[0], quiet_s)
+        else:
+            self.move(
+                _record(row),
+                StudyState.RECEIVING,
+                last.received_at,
+                "Images are still arriving.",
+            )
+        self._connection.execute(receiving)
+
+    def _begin(self, first: Instance, quiet_s: float) -> None:
+        values: dict[str, Any] = {
+            "study_instance_uid": first.study_instance_uid,
+            "state": StudyState.RECEIVING,
+            "peer": first.peer,
+            "first_at": first.received_at,
+            "last_at": first.received_at,
+            "quiet_s": quiet_s,
+            "due_at": first.received_at + quiet_s,
+            "instances": 0,
+            "urgency": first.urgency,
+            "attempts": 0,
+            "reason": "Images are still arriving.",
+        }
+        row = self._connection.execute(study.insert().values(**values).returning(study.c.id)).one()
+        self._trail.append(
+            first.received_at,
+            "study",
+            f"First object, from peer '{first.peer}'.",
+            study_id=row.id,
+            change=("", StudyState.RECEIVING),
+        )
 
     def move(
         self,

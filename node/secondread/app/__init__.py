@@ -21,15 +21,12 @@ from secondread.domain.clock import SystemClock
 from secondread.domain.states import JOB_ENDS
 from secondread.errors import (
     EXIT_OK,
-    EXIT_UNAVAILABLE,
     ConfigurationError,
     LedgerError,
-    SecondReadError,
 )
 from secondread.observe.keys import read_secret, study_key
 from secondread.observe.logging import configure
 from secondread.store import Ledger, Spool
-from secondread.store.door import held_open
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -37,13 +34,6 @@ _LOCK_WAIT_S = 30.0
 _QUIET_POLL_S = 0.5
 _TIDY_S = 60.0
 _IDLE_S = 0.2
-
-
-class PortTakenError(SecondReadError):
-    """The node cannot listen where it is told to."""
-
-    exit_code = EXIT_UNAVAILABLE
-    audit_code = "port-taken"
 
 
 def serve(settings: Settings, role: str | None, *, supervised: bool = False) -> int:
@@ -115,62 +105,9 @@ def _only_one(settings: Settings, role: str, stop: threading.Event) -> Iterator[
 
 
 def _run_intake(settings: Settings, ledger: Ledger, spool: Spool, stop: threading.Event) -> None:
-    from secondread.access.peers import AccessList
-    from secondread.intake.server import ServerSettings, StorageServer
-    from secondread.intake.storing import Limits, ObjectStore, Sender
+    from secondread.app.intake import run_intake
 
-    clock = SystemClock()
-    limits = Limits(settings.max_object_bytes, settings.minimum_free_bytes)
-    objects = ObjectStore(ledger, spool, limits, clock)
-    discarded = spool.discard_incoming()
-    peers = {peer.ae_title: peer for peer in settings.peers}
-    longest_s = max((peer.quiet_s for peer in settings.peers), default=60.0)
-
-    def sender_of(ae_title: str) -> Sender:
-        peer = peers.get(ae_title)
-        if peer is None:
-            return Sender("", ae_title, longest_s)
-        return Sender(peer.name, ae_title, peer.quiet_s)
-
-    for name, error in objects.adopt_orphans(sender_of):
-        if error is None:
-            log.warning("orphan adopted", file=name)
-        else:
-            log.error("orphan set aside", file=name, reason=str(error))
-            with ledger.begin() as change:
-                change.trail.append(
-                    clock.now(),
-                    "object-refused",
-                    f"Found in the spool: {error}",
-                    detail={"code": error.audit_code, "file": name},
-                )
-    log.info("spool read", discarded=discarded)
-    server = StorageServer(
-        ServerSettings(
-            ae_title=settings.ae_title,
-            host=settings.host,
-            port=settings.port,
-            max_associations=settings.max_associations,
-            timeout_s=settings.association_timeout_s,
-        ),
-        AccessList(settings.peers, settings.ae_title),
-        objects,
-        ledger,
-        clock,
-        read_secret(settings.data_dir),
-    )
-    try:
-        server.start()
-    except OSError as error:
-        raise PortTakenError(
-            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Stop what is "
-            "there, or change 'port' in [dicom]."
-        ) from None
-    with ledger.begin() as change:
-        change.studies.restart_quiet_time(clock.now())
-    with held_open(settings.data_dir):
-        stop.wait()
-    server.stop()
+    run_intake(settings, ledger, spool, stop)
 
 
 def _run_pipeline(settings: Settings, ledger: Ledger, spool: Spool, stop: threading.Event) -> None:

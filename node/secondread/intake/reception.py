@@ -1,0 +1,198 @@
+"""One object on its way in: fragments to a temporary file, hashed and walked as they come."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from secondread.dicom.walk import Walker
+from secondread.domain.network import Urgency
+from secondread.errors import OutOfResourcesError, SecondReadError
+from secondread.intake.examine import Announcement, Examined, examine
+from secondread.intake.file_header import file_header, seal
+
+_BUFFER_BYTES = 1 << 18
+_DIRECT_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much the node takes; in bytes.
+
+    Attributes:
+        object_bytes: a larger data set is refused.
+        inflated_bytes: a deflated data set that becomes larger is refused.
+        minimum_free_bytes: with less free space nothing is taken.
+    """
+
+    object_bytes: int
+    inflated_bytes: int
+    minimum_free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends: the peer's name, its AE title, and the quiet time of its studies in seconds."""
+
+    peer: str
+    ae_title: str
+    quiet_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A whole object in a temporary file that is not yet synced.
+
+    ``data_offset`` is where its data set starts in the file; ``descriptor`` is open on the file and
+    belongs to whoever has the arrival.
+    """
+
+    examined: Examined
+    announced: Announcement
+    sender: Sender
+    urgency: Urgency
+    temporary: Path
+    descriptor: int
+    data_offset: int
+    size_bytes: int
+    sha256: bytes
+
+    def close(self) -> None:
+        """Close the file, wherever it is by now."""
+        os.close(self.descriptor)
+
+    def discard(self) -> None:
+        """Close and remove the temporary file."""
+        os.close(self.descriptor)
+        self.temporary.unlink(missing_ok=True)
+
+
+class Reception:
+    """The data set of one C-STORE request; its memory does not grow with the object.
+
+    A fault that is found on the way does not end the message: DIMSE has no means to stop a sender
+    in the middle of a data set, so the rest is read and thrown away, and the answer says why.
+    """
+
+    def __init__(
+        self,
+        announced: Announcement,
+        sender: Sender,
+        urgency: Urgency,
+        temporary: Path,
+        limits: Limits,
+    ) -> None:
+        self._announced = announced
+        self._sender = sender
+        self._urgency = urgency
+        self._temporary = temporary
+        self._limits = limits
+        self._walker = Walker(announced.transfer_syntax_uid, limits.inflated_bytes)
+        self._digest = hashlib.sha256()
+        header = file_header(announced, sender.ae_title)
+        self._data_offset = len(header)
+        self._buffer = bytearray(header)
+        self._written = 0
+        self._descriptor = -1
+        self.size_bytes = 0
+        self.failure: SecondReadError | None = None
+
+    def refuse(self, error: SecondReadError) -> None:
+        """Take no more of it; the first reason stands."""
+        if self.failure is None:
+            self.failure = error
+        self.abandon()
+
+    def feed(self, data: memoryview) -> None:
+        """Take a fragment, or part of one."""
+        self.size_bytes += len(data)
+        if self.failure is not None:
+            return
+        try:
+            if self.size_bytes > self._limits.object_bytes:
+                raise OutOfResourcesError(
+                    f"The object has more than {self._limits.object_bytes} bytes, "
+                    "which is the most this node takes."
+                )
+            self._digest.update(data)
+            self._walker.feed(data)
+            self._keep(data)
+        except SecondReadError as error:
+            self.refuse(error)
+        except OSError as error:
+            self.refuse(OutOfResourcesError(f"The object could not be written: {error.strerror}."))
+
+    def complete(self) -> Arrival:
+        """The whole object.
+
+        Raises:
+            IntakeError: it cannot be taken; nothing is left of it.
+        """
+        if self.failure is None:
+            try:
+                return self._arrival()
+            except SecondReadError as error:
+                self.refuse(error)
+            except OSError as error:
+                self.refuse(
+                    OutOfResourcesError(f"The object could not be written: {error.strerror}.")
+                )
+        assert self.failure is not None
+        raise self.failure
+
+    def abandon(self) -> None:
+        """Remove what was written."""
+        self._buffer.clear()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self._temporary.unlink(missing_ok=True)
+
+    def _arrival(self) -> Arrival:
+        examined = examine(self._walker.finish(), self._announced)
+        digest = self._digest.digest()
+        sealed = seal(self.size_bytes, digest)
+        if self._written:
+            os.pwrite(self._descriptor, sealed, 0)
+        else:
+            self._buffer[: len(sealed)] = sealed
+        self._flush()
+        descriptor, self._descriptor = self._descriptor, -1
+        return Arrival(
+            examined=examined,
+            announced=self._announced,
+            sender=self._sender,
+            urgency=self._urgency,
+            temporary=self._temporary,
+            descriptor=descriptor,
+            data_offset=self._data_offset,
+            size_bytes=self.size_bytes,
+            sha256=digest,
+        )
+
+    def _keep(self, data: memoryview) -> None:
+        if len(data) >= _DIRECT_BYTES:
+            self._flush()
+            self._write(data)
+            return
+        self._buffer += data
+        if len(self._buffer) >= _BUFFER_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._buffer:
+            with memoryview(self._buffer) as view:
+                self._write(view)
+            self._buffer.clear()
+
+    def _write(self, data: memoryview) -> None:
+        if self._descriptor < 0:
+            self._descriptor = os.open(
+                self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+            )
+        done = 0
+        while done < len(data):
+            done += os.write(self._descriptor, data[done:])
+        self._written += done

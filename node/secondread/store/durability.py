@@ -1,0 +1,67 @@
+"""Making sure that a power cut cannot take what was just written."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+# statfs(2): ext4, XFS, Btrfs. On these, fsync of a file also makes a rename of it durable, because
+# the rename changed its inode in the same journal.
+_RENAME_GOES_WITH_FSYNC = frozenset({0xEF53, 0x58465342, 0x9123683E})
+_GROUP_FOR_SYNCFS = 3
+_STATFS_BYTES = 256
+
+
+class Durability:
+    """Syncs files that were renamed into a folder tree; one object for each tree.
+
+    Two files and more are cheaper to sync with one ``syncfs`` than one by one, because the journal
+    of the file system is written once.
+    """
+
+    def __init__(self, folder: Path, *, enabled: bool = True) -> None:
+        self._library = ctypes.CDLL(None, use_errno=True)
+        self._enabled = enabled
+        self._root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        self._file_is_enough = self._kind_of_file_system() in _RENAME_GOES_WITH_FSYNC
+
+    def close(self) -> None:
+        """Let the folder go."""
+        os.close(self._root)
+
+    def sync(self, descriptors: Sequence[int], folders: Sequence[Path]) -> None:
+        """Wait until these open files, and their names in these folders, are on disk.
+
+        Raises:
+            OSError: at least one of them may not be; nothing is known about any.
+        """
+        if not self._enabled:
+            return
+        if len(descriptors) >= _GROUP_FOR_SYNCFS and hasattr(self._library, "syncfs"):
+            # Since Linux 5.8 syncfs reports write errors, as fsync does.
+            if self._library.syncfs(self._root) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
+            return
+        for descriptor in descriptors:
+            os.fsync(descriptor)
+        if not self._file_is_enough:
+            for folder in set(folders):
+                sync_folder(folder)
+
+    def _kind_of_file_system(self) -> int:
+        buffer = ctypes.create_string_buffer(_STATFS_BYTES)
+        if not hasattr(self._library, "fstatfs") or self._library.fstatfs(self._root, buffer) != 0:
+            return 0
+        return ctypes.cast(buffer, ctypes.POINTER(ctypes.c_long)).contents.value & 0xFFFFFFFF
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

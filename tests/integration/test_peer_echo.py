@@ -1,0 +1,564 @@
+"""The diagnosing echo against real peers, broken ones, and things that are no peers at all."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import MRImageStorage, SegmentationStorage, Verification
+
+from secondread.cli.main import execute
+from secondread.delivery.conversation import Conversation, ConversationError
+from secondread.delivery.diagnosis import Call, Outcome, Step, conclude, diagnose, is_sound
+from secondread.delivery.store_scu import Address
+from secondread.domain.network import TlsSettings
+from secondread.errors import EXIT_OK, EXIT_UNAVAILABLE, ConfigurationError
+from tests.certificates import Certificates, Pair
+
+TIMEOUT_S = 1.0
+LIVENESS_S = 10.0
+VERIFICATION = str(Verification)
+NAMES = ["name", "tcp", "tls", "association", "contexts", "storage", "echo"]
+
+
+def call(port: int, host: str = "127.0.0.1", **more: Any) -> Call:
+    """A call that gives up soon."""
+    titles = {"called": more.pop("called", "PACS"), "calling": more.pop("calling", "SECONDREAD")}
+    timeout_s = more.pop("timeout_s", TIMEOUT_S)
+    return Call(Address(host, port, **titles, timeout_s=timeout_s), **more)
+
+
+def examine(asked: Call) -> dict[str, Step]:
+    """All steps by name; each in its order, and within its time."""
+    started = time.monotonic()
+    steps = list(diagnose(asked))
+    assert time.monotonic() - started < LIVENESS_S
+    assert [step.name for step in steps] == NAMES
+    failed = [step.outcome for step in steps].count(Outcome.FAILED)
+    assert failed == (0 if is_sound(steps) else 1)
+    assert all(step.sentence.endswith((".", "?")) for step in steps)
+    return {step.name: step for step in steps}
+
+
+def failure(asked: Call) -> tuple[str, str]:
+    """Which step failed, and what it says."""
+    steps = examine(asked).values()
+    (failed,) = (step for step in steps if step.outcome is Outcome.FAILED)
+    after = list(steps)[NAMES.index(failed.name) + 1 :]
+    assert all(step.outcome is Outcome.SKIPPED for step in after)
+    assert failed.sentence[1:] in conclude(asked, tuple(steps))
+    return failed.name, failed.sentence
+
+
+@contextmanager
+def tcp_server(serve: Callable[[socket.socket], None], host: str = "127.0.0.1") -> Iterator[int]:
+    """Something on a port that does with each connection what the test says."""
+    with socket.create_server((host, 0)) as listener:
+        held = []
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                held.append(connection)
+                with suppress(OSError):
+                    serve(connection)
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(LIVENESS_S)
+        for connection in held:
+            connection.close()
+
+
+@contextmanager
+def scp(
+    *,
+    classes: tuple[str, ...] = (Verification, MRImageStorage),
+    echo: Callable[[Any], int] = lambda event: 0x0000,
+    context: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
+    **settings: Any,
+) -> Iterator[int]:
+    """A pynetdicom SCP."""
+    entity = AE("PACS")
+    for name, value in settings.items():
+        setattr(entity, name, value)
+    for sop_class in classes:
+        entity.add_supported_context(sop_class)
+    handlers = [(evt.EVT_C_ECHO, echo)]
+    server: Any = entity.start_server(
+        (host, 0), block=False, evt_handlers=handlers, ssl_context=context
+    )
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        entity.shutdown()
+
+
+@contextmanager
+def storescp(program: str, folder: Path, *options: str) -> Iterator[int]:
+    """DCMTK's storescp on a free port."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with (folder / "storescp.log").open("wb") as log:
+        process = subprocess.Popen(
+            [program, *options, "-aet", "PACS", str(port)],
+            cwd=folder,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline = time.monotonic() + LIVENESS_S
+        while time.monotonic() < deadline and process.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(LIVENESS_S)
+
+
+def server_side(certificates: Certificates, own: Pair, *, wants: bool = True) -> ssl.SSLContext:
+    """A peer's TLS context."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own.certificate, own.key)
+    if wants:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(certificates.ca.certificate)
+    return context
+
+
+def ours(certificates: Certificates, own: Pair | None = None) -> TlsSettings:
+    """Our files for TLS."""
+    own = own or certificates.client
+    return TlsSettings(certificate=own.certificate, key=own.key, ca=certificates.ca.certificate)
+
+
+def nothing(connection: socket.socket) -> None:
+    """Say nothing."""
+
+
+def saying(content: bytes) -> Callable[[socket.socket], None]:
+    """Read what comes, say that, and close."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.settimeout(TIMEOUT_S)
+        connection.recv(65536)
+        connection.sendall(content)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    return serve
+
+
+def shaking_hands(context: ssl.SSLContext) -> Callable[[socket.socket], None]:
+    """Do a TLS handshake and say nothing more; pynetdicom stumbles over one that fails."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.settimeout(TIMEOUT_S)
+        with context.wrap_socket(connection, server_side=True) as secure:
+            secure.recv(1)
+
+    return serve
+
+
+def test_storescp_answers(dcmtk: Callable[[str], str], tmp_path: Path) -> None:
+    with storescp(dcmtk("storescp"), tmp_path) as port:
+        steps = examine(call(port, "localhost", timeout_s=5.0))
+    assert "'localhost' is " in steps["name"].sentence
+    assert "127.0.0.1" in steps["name"].sentence
+    assert steps["tls"].outcome is Outcome.SKIPPED
+    assert "'PACS' accepts 'SECONDREAD'" in steps["association"].sentence
+    assert steps["storage"].outcome is Outcome.NOTE
+    assert "CT, MR" in steps["storage"].sentence
+    assert "It does not accept Storage Commitment." in steps["storage"].sentence
+    assert "0x0000" in steps["echo"].sentence
+    assert f"'PACS' at localhost:{port} answered in " in conclude(
+        call(port, "localhost"), tuple(steps.values())
+    )
+
+
+def test_orthanc_answers_and_takes_results(orthanc: Callable[..., Any]) -> None:
+    server = orthanc()
+    asked = call(server.port, called=server.ae_title, takes_results=True, timeout_s=5.0)
+    steps = examine(asked)
+    assert "Segmentation and Comprehensive 3D SR too" in steps["storage"].sentence
+    assert "answered in" in conclude(asked, tuple(steps.values()))
+
+
+def test_a_destination_that_takes_no_results_is_told() -> None:
+    with scp(classes=(Verification, SegmentationStorage)) as port:
+        asked = call(port, takes_results=True)
+        steps = examine(asked)
+    assert "It refuses Comprehensive 3D SR" in steps["storage"].sentence
+    assert "results cannot be stored there" in conclude(asked, tuple(steps.values()))
+
+
+def test_a_name_that_nobody_knows() -> None:
+    name, sentence = failure(call(104, "pacs.invalid", timeout_s=5.0))
+    assert name == "name"
+    assert "'pacs.invalid'" in sentence
+    assert failure(call(104, "a" * 70 + ".example"))[0] == "name"
+
+
+def test_a_closed_port(free_port: Callable[[], int]) -> None:
+    name, sentence = failure(call(free_port()))
+    assert name == "tcp"
+    assert "nobody listens on that port" in sentence
+
+
+def test_a_host_that_swallows_the_connection() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        # A full backlog: the system drops further connections, as a firewall would.
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        time.sleep(0.1)
+        name, sentence = failure(call(port))
+        for filler in fillers:
+            filler.close()
+    assert name == "tcp"
+    assert "does not answer" in sentence
+    assert "firewall" in sentence
+
+
+def test_a_silent_peer() -> None:
+    with tcp_server(nothing) as port:
+        name, sentence = failure(call(port))
+    assert name == "association"
+    assert "silent for 1 s" in sentence
+
+
+def test_a_peer_that_drips() -> None:
+    def drip(connection: socket.socket) -> None:
+        for byte in b"\x02\x00\x00\x00\x10\x00" + b"\x00" * 64:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.2)
+
+    with tcp_server(drip) as port:
+        name, sentence = failure(call(port))
+    assert name == "association"
+    assert "silent" in sentence
+
+
+def test_a_peer_that_closes_at_once() -> None:
+    with tcp_server(lambda connection: connection.close()) as port:
+        name, sentence = failure(call(port))
+    assert name == "association"
+    assert "closed the connection without an answer" in sentence
+    assert "enter 'SECONDREAD'" in sentence
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "A web server"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "not DICOM"),
+        (b"\x02\x00\xff\xff\xff\xff", "not DICOM"),
+        (b"\x02\x00\x00\x00\x00\x08" + b"\xff" * 8, "not DICOM"),
+        (b"\x04\x00\x00\x00\x00\x06" + b"\xff" * 6, "not DICOM"),
+        (b"\x02\x00\x00\x00\x01\x00" + b"\x41" * 256, "not DICOM"),
+    ],
+)
+def test_answers_that_are_no_dicom(content: bytes, said: str) -> None:
+    with tcp_server(saying(content)) as port:
+        name, sentence = failure(call(port))
+    assert name == "association"
+    assert said in sentence
+
+
+def item(kind: int, content: bytes) -> bytes:
+    """An item of a PDU (PS3.8 9.3)."""
+    return bytes([kind, 0]) + len(content).to_bytes(2, "big") + content
+
+
+CONTENT = (
+    bytes([0, 1, 0, 0])
+    + b"PACS".ljust(16)
+    + b"SECONDREAD".ljust(16)
+    + bytes(32)
+    + item(0x10, b"1.2.840.10008.3.1.1.1")
+    + item(0x21, bytes([1, 0, 0, 0]) + item(0x40, b"1.2.840.10008.1.2.1"))
+    + item(0x50, item(0x51, bytes([0, 0, 64, 0])) + item(0x52, b"1.2.3") + item(0x55, b"OTHER 1"))
+)
+ACCEPTED = bytes([2, 0]) + len(CONTENT).to_bytes(4, "big") + CONTENT
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(0, len(ACCEPTED)),
+    st.integers(0, len(ACCEPTED)),
+    st.binary(max_size=12),
+    st.binary(max_size=40),
+)
+def test_whatever_is_answered_is_told_and_not_stumbled_over(
+    start: int, length: int, wrong: bytes, after: bytes
+) -> None:
+    ours_end, theirs = socket.socketpair()
+    with ours_end, theirs:
+        theirs.sendall(ACCEPTED[:start] + wrong + ACCEPTED[start + length :] + after)
+        theirs.shutdown(socket.SHUT_WR)
+        talk = Conversation(ours_end, TIMEOUT_S)
+        with suppress(ConversationError):
+            accepted = talk.associate(call(1).address, [VERIFICATION])
+            if VERIFICATION in accepted.contexts:
+                talk.echo(accepted, VERIFICATION)
+
+
+def test_a_sound_answer_is_understood() -> None:
+    ours_end, theirs = socket.socketpair()
+    with ours_end, theirs:
+        theirs.sendall(ACCEPTED)
+        accepted = Conversation(ours_end, TIMEOUT_S).associate(call(1).address, [VERIFICATION])
+    assert accepted.contexts == {VERIFICATION: 1}
+    assert accepted.maximum_length == 0x4000
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x03\x00\x00\x00\x00\x04\x00\x01\x01\x03", "does not know the calling AE title"),
+        (b"\x03\x00\x00\x00\x00\x04\x00\x02\x03\x02", "for now because too many associations"),
+        (b"\x03\x00\x00\x00\x00\x04\x00\x01\x01\x09", "reason that PS3.8 does not know"),
+        (b"\x07\x00\x00\x00\x00\x04\x00\x00\x02\x02", "a PDU that it did not expect"),
+        (b"\x07\x00\x00\x00\x00\x04\x00\x00\x00\x00", "aborted of its own will"),
+    ],
+)
+def test_rejections_and_aborts_are_told_apart(content: bytes, said: str) -> None:
+    with tcp_server(saying(content)) as port:
+        name, sentence = failure(call(port))
+    assert name == "association"
+    assert said in sentence
+
+
+def test_titles_that_are_not_known() -> None:
+    with scp(require_calling_aet=["MR1"]) as port:
+        name, sentence = failure(call(port))
+    assert name == "association"
+    assert "does not know the calling AE title 'SECONDREAD'" in sentence
+    assert "(result 1, source 1, reason 3)" in sentence
+    with scp(require_called_aet=True) as port:
+        assert "'OTHER' is not the called AE title" in failure(call(port, called="OTHER"))[1]
+
+
+def test_no_verification() -> None:
+    with scp(classes=(MRImageStorage,)) as port:
+        name, sentence = failure(call(port))
+    assert name == "contexts"
+    assert "not the Verification service" in sentence
+
+
+def test_an_echo_that_is_refused() -> None:
+    with scp(echo=lambda event: 0x0122) as port:
+        name, sentence = failure(call(port))
+    assert name == "echo"
+    assert "0x0122 (SOP class not supported)" in sentence
+
+
+def test_an_echo_that_is_not_answered() -> None:
+    def wait(event: Any) -> int:
+        time.sleep(1.5 * TIMEOUT_S)
+        return 0x0000
+
+    with scp(echo=wait) as port:
+        name, sentence = failure(call(port))
+    assert name == "echo"
+    assert "silent" in sentence
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tls_shows_protocol_and_certificate(
+    certificates: Certificates, version: ssl.TLSVersion
+) -> None:
+    context = server_side(certificates, certificates.server)
+    context.maximum_version = context.minimum_version = version
+    with scp(context=context) as port:
+        steps = examine(call(port, tls=ours(certificates)))
+    sentence = steps["tls"].sentence
+    assert sentence.startswith(version.name.replace("_", "."))
+    assert "CN=server" in sentence
+    assert "364 days left, SHA-256 " in sentence
+
+
+def test_storescp_with_tls(
+    dcmtk: Callable[[str], str], certificates: Certificates, tmp_path: Path
+) -> None:
+    own = certificates.server
+    options = ("+tls", str(own.key), str(own.certificate), "+cf", str(certificates.ca.certificate))
+    with storescp(dcmtk("storescp"), tmp_path, *options) as port:
+        steps = examine(call(port, tls=ours(certificates), timeout_s=5.0))
+        plain = failure(call(port))
+        other = failure(call(port, tls=ours(certificates, certificates.other_client)))
+    assert steps["echo"].outcome is Outcome.OK
+    assert plain[0] == "association"
+    assert "It speaks TLS on this port" in plain[1]
+    assert "does not know the CA that signed our certificate" in other[1]
+
+
+def test_tls_asked_of_a_plain_port(
+    dcmtk: Callable[[str], str], certificates: Certificates, tmp_path: Path
+) -> None:
+    with storescp(dcmtk("storescp"), tmp_path) as port:
+        name, sentence = failure(call(port, tls=ours(certificates)))
+    assert name == "tls"
+    assert "speaks plain DICOM on this port" in sentence
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        ("expired_server", "has expired"),
+        ("other_client", "signed by a CA that we do not trust"),
+        ("self_signed", "signed by itself"),
+    ],
+)
+def test_certificates_that_are_not_trusted(
+    certificates: Certificates, pair: str, said: str
+) -> None:
+    context = server_side(certificates, getattr(certificates, pair), wants=False)
+    with tcp_server(shaking_hands(context)) as port:
+        name, sentence = failure(call(port, tls=ours(certificates)))
+    assert name == "tls"
+    assert said in sentence
+    assert f"CN={pair.replace('_', '-')}" in sentence
+    assert "SHA-256" in sentence
+
+
+def test_a_certificate_for_another_name(certificates: Certificates) -> None:
+    asked = {"host": "127.0.0.2", "tls": ours(certificates)}
+    context = server_side(certificates, certificates.server)
+    with tcp_server(shaking_hands(context), "0.0.0.0") as port:
+        name, sentence = failure(call(port, **asked))
+    with scp(host="0.0.0.0", context=context) as port:
+        known = examine(call(port, **asked, certificate_sha256="0" * 64))
+    assert name == "tls"
+    assert "not for '127.0.0.2' but for localhost, 127.0.0.1" in sentence
+    assert known["echo"].outcome is Outcome.OK
+    assert "not the certificate which certificate_sha256" in known["tls"].sentence
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        (None, "without a certificate of ours"),
+        ("other_client", "does not know the CA that signed our certificate"),
+        ("expired_client", "our certificate has expired"),
+    ],
+)
+def test_a_peer_that_turns_our_certificate_away(
+    certificates: Certificates, version: ssl.TLSVersion, own: str | None, said: str
+) -> None:
+    context = server_side(certificates, certificates.server)
+    context.maximum_version = context.minimum_version = version
+    with tcp_server(shaking_hands(context)) as port:
+        if own is None:
+            files = TlsSettings(ca=certificates.ca.certificate)
+        else:
+            files = ours(certificates, getattr(certificates, own))
+        name, sentence = failure(call(port, tls=files))
+    assert name in {"tls", "association"}
+    assert said in sentence
+
+
+def test_a_peer_without_safe_tls(certificates: Certificates) -> None:
+    context = server_side(certificates, certificates.server)
+    context.set_ciphers("AES256-GCM-SHA384")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with tcp_server(shaking_hands(context)) as port:
+        name, sentence = failure(call(port, tls=ours(certificates)))
+    assert name == "tls"
+    assert "no cipher in common" in sentence
+
+
+def test_a_peer_that_is_silent_at_the_handshake(certificates: Certificates) -> None:
+    with tcp_server(nothing) as port:
+        name, sentence = failure(call(port, tls=ours(certificates)))
+    assert name == "tls"
+    assert "silent at the TLS handshake" in sentence
+
+
+def test_our_own_files_must_be_there(certificates: Certificates) -> None:
+    files = TlsSettings(ca=Path("/nowhere/ca.pem"))
+    with pytest.raises(ConfigurationError, match="is not there"):
+        list(diagnose(call(104, tls=files)))
+
+
+def configuration(folder: Path, text: str) -> str:
+    """A configuration file with these tables."""
+    path = folder / "secondread.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_the_command_tells_every_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with scp() as port:
+        path = configuration(
+            tmp_path,
+            '[[peers]]\nname = "mr1"\nae_title = "PACS"\naddresses = ["127.0.0.1"]\n'
+            f"port = {port}\n",
+        )
+        assert execute(["peer", "echo", "mr1", "-c", path]) == EXIT_OK
+        out = capsys.readouterr().out
+        assert [line.split()[1] for line in out.splitlines()[:-1]] == NAMES
+        assert out.splitlines()[-1].startswith(f"'PACS' at 127.0.0.1:{port} answered in ")
+        target = f"PACS@localhost:{port}"
+        assert execute(["peer", "echo", target, "--calling", "ME", "--json"]) == EXIT_OK
+        told = json.loads(capsys.readouterr().out)
+    assert told["ok"] is True
+    assert [step["name"] for step in told["steps"]] == NAMES
+    assert "accepts 'ME'" in told["steps"][3]["sentence"]
+
+
+def test_the_command_calls_a_peer_as_it_comes(
+    certificates: Certificates, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tls = ours(certificates)
+    with scp(context=server_side(certificates, certificates.server)) as port:
+        path = configuration(
+            tmp_path,
+            f'[tls]\nport = 2762\ncertificate = "{tls.certificate}"\nkey = "{tls.key}"\n'
+            f'ca = "{tls.ca}"\n'
+            '[[peers]]\nname = "mr1"\nae_title = "PACS"\naddresses = ["127.0.0.0/24"]\n'
+            f'host = "localhost"\nport = {port}\ntls = true\n',
+        )
+        assert execute(["peer", "echo", "mr1", "-c", path]) == EXIT_OK
+        assert "CN=server" in capsys.readouterr().out
+        files = ["--ca", str(tls.ca), "--certificate", str(tls.certificate), "--key", str(tls.key)]
+        assert execute(["peer", "echo", f"PACS@127.0.0.1:{port}", "--tls", *files]) == EXIT_OK
+        capsys.readouterr()
+        arguments = ["peer", "echo", "mr1", "-c", path, "--no-tls", "--timeout", "1"]
+        assert execute(arguments) == EXIT_UNAVAILABLE
+        assert "It speaks TLS on this port".lower() in capsys.readouterr().err.lower()
+
+
+def test_the_command_fails_in_one_sentence(
+    free_port: Callable[[], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(["peer", "echo", f"PACS@localhost:{free_port()}"]) == EXIT_UNAVAILABLE
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert "refuses connections" in captured.err
+    assert captured.out.count("Not reached.") == 5
