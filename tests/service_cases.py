@@ -75,7 +75,7 @@ class Place:
             )
             with self.ledger.begin() as change:
                 change.instances.add([record])
-                change.studies.add_instances([record], 60.0)
+                change.studies.add_instances([record], lambda _: 60.0)
 
 
 def open_place(folder: Path) -> Place:

@@ -77,6 +77,11 @@ class Answer:
         return int.from_bytes(self.elements[element_number][:2], "little")
 
     @property
+    def is_response(self) -> bool:
+        """Whether it answers something (PS3.7 E.1)."""
+        return bool(self.number(0x100) & 0x8000)
+
+    @property
     def status(self) -> int:
         """(0000,0900)"""
         return self.number(0x900)

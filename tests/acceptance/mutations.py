@@ -94,9 +94,9 @@ _FIND_COMMAND = command_set(
 )
 _CANCEL = command_set({0x100: us(C_CANCEL_RQ), 0x120: us(5), 0x800: us(NO_DATA)})
 _NESTED = element(
-    0x00081140,
+    0x00209111,
     "SQ",
-    b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + b"\x08\x00\x50\x11UI\x04\x001.2\x00"
+    b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + b"\x20\x00\x56\x91US\x02\x00\x01\x00"
     b"\xfe\xff\x0d\xe0\x00\x00\x00\x00",
 )
 

@@ -253,6 +253,28 @@ def never_reads(node: IntakeNode) -> None:
             raise AssertionError("the node took 2,000,000 requests whose answers nobody read")
 
 
+def flood_of_requests(node: IntakeNode) -> None:
+    """Twelve associations that ask without end, and read the answers."""
+    content = b"".join(message(ECHO, echo_rq(number)) for number in range(1, 300))
+    until = time.monotonic() + 3.0
+    with contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(
+                open_association(node.port, ATTACKER, user_items=async_window(0, 1))
+            )
+            for _ in range(12)
+        ]
+        for client in clients:
+            client.socket.setblocking(False)
+        while time.monotonic() < until:
+            for client in clients:
+                with contextlib.suppress(BlockingIOError):
+                    client.socket.send(content)
+                with contextlib.suppress(BlockingIOError):
+                    client.socket.recv(1 << 20)
+            time.sleep(0.001)
+
+
 def aborts_at_every_phase(node: IntakeNode) -> None:
     whole = message(STORE, store_rq(f"{UID}.2"), MrObject(f"{UID}.2").encode(), size=200)
     for end in (Client.close, Client.reset, _abort_and_close, _half_close_and_wait):
@@ -260,7 +282,7 @@ def aborts_at_every_phase(node: IntakeNode) -> None:
             client = Client(node.port)
             client.send(request()[:cut])
             end(client)
-        for cut in (0, 3, 6, 8, 40, 150, 200, 400, len(whole) - 1):
+        for cut in (0, 3, 6, 8, 40, 150, 200, 400, len(whole) - 20):
             client = open_association(node.port, ATTACKER)
             client.send(whole[:cut])
             end(client)
@@ -309,6 +331,7 @@ ATTACKS: Mapping[str, Attack] = {
     "association flood": attack(association_flood, "too-many-associations"),
     "rejected again and again": attack(rejected_again_and_again, "unknown-calling-ae"),
     "reader that never reads": attack(never_reads),
+    "flood of requests": attack(flood_of_requests),
     "ends at every phase": attack(aborts_at_every_phase),
 }
 

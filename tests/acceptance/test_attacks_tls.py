@@ -29,7 +29,18 @@ from .intake_node import (
     running_intake,
     under_attack,
 )
-from .wire import ASSOCIATE_AC, STORE, AssociationRequest, MrObject, echo_rq, message, pdu, store_rq
+from .wire import (
+    ASSOCIATE_AC,
+    STORE,
+    STORE_DEFLATED,
+    AssociationRequest,
+    MrObject,
+    bomb,
+    echo_rq,
+    message,
+    pdu,
+    store_rq,
+)
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120)]
 
@@ -38,6 +49,7 @@ SURE = "SURE"
 """A peer that must come by TLS, with one certificate and no other."""
 NO_REASON_GIVEN = (1, 1, 1)
 """The log says why; a thief is not told that he has the right title."""
+NO_ROOM = 0xA700
 TLS_REFUSALS = {"tls-required", "wrong-certificate"}
 
 
@@ -285,6 +297,19 @@ def ends_without_a_goodbye(node: TlsNode) -> None:
     node.intake.expect_absent(uid)
 
 
+def deflate_bomb_by_tls(node: TlsNode) -> None:
+    """Many records wait at once, and each becomes a thousand times as much."""
+    uid = f"{UID}.3.{time.time_ns()}"
+    data = bomb(uid, 900)
+    context = client_context(node, node.certificates.client)
+    with Client(node.port, tls=context) as client:
+        assert client.associate(AssociationRequest(SURE)).kind == ASSOCIATE_AC
+        client.send(message(STORE_DEFLATED, store_rq(uid), data))
+        assert client.answer().status == NO_ROOM
+        client.release()
+    node.intake.expect_absent(uid)
+
+
 def handshake_flood(node: TlsNode) -> None:
     context = client_context(node, node.certificates.client)
     until = time.monotonic() + 3.0
@@ -323,6 +348,7 @@ TLS_ATTACKS: Mapping[str, tuple[Callable[[TlsNode], None], set[str]]] = {
     "resets in the handshake": tls_attack(resets_in_the_handshake),
     "broken TLS records on an association": tls_attack(broken_records_within),
     "giant PDU by TLS": tls_attack(giant_pdu_within),
+    "deflate bomb by TLS": tls_attack(deflate_bomb_by_tls),
     "TLS connection that breaks": tls_attack(ends_without_a_goodbye),
     "handshake flood": tls_attack(handshake_flood),
 }

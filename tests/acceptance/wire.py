@@ -6,7 +6,9 @@ bytes say. Sizes are bytes.
 
 from __future__ import annotations
 
+import functools
 import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -292,3 +294,29 @@ class MrObject:
                 put(0x7FE00010, "OW", pixels),
             )
         )
+
+
+@functools.cache
+def million_zeros() -> bytes:
+    """A million zeros as a block that may stand anywhere in a deflated stream, any number of times.
+
+    A full flush makes it independent of what came before.
+    """
+    machine = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    machine.flush(zlib.Z_FULL_FLUSH)
+    return machine.compress(bytes(1_000_000)) + machine.flush(zlib.Z_FULL_FLUSH)
+
+
+def deflated(head: bytes, millions: int) -> bytes:
+    """Raw deflate (PS3.5 A.5) of a head and so many million zeros."""
+    machine = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    start = machine.compress(head) + machine.flush(zlib.Z_FULL_FLUSH)
+    return start + million_zeros() * millions + machine.flush()
+
+
+def bomb(uid: str, millions: int) -> bytes:
+    """A sound object whose pixels are so many million zeros: 1,000 bytes become a million."""
+    plain = MrObject(uid).encode()
+    head = plain[: plain.rindex(b"\xe0\x7f\x10\x00")]
+    pixels = struct.pack("<HH2s2xI", 0x7FE0, 0x0010, b"OW", millions * 1_000_000)
+    return deflated(head + pixels, millions)

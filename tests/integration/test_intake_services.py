@@ -46,7 +46,7 @@ class Scanner:
     """A modality: it stores and asks as SCU, and listens for reports at a port of its own.
 
     With ``new_only`` it takes no report on the association on which it asked; nor does it take
-    that of the transaction ``refused``. ``together`` makes it answer several at a time.
+    that of the transaction ``refused``. It answers none before ``ready`` is set.
     """
 
     reports: Queue[tuple[str, int, Dataset]] = field(default_factory=Queue)
@@ -54,7 +54,7 @@ class Scanner:
     port: int = 0
     new_only: bool = False
     refused: str = ""
-    together: threading.Barrier | None = None
+    ready: threading.Event = field(default_factory=threading.Event)
 
     def listen(self) -> None:
         entity = AE("CT1")
@@ -94,8 +94,7 @@ class Scanner:
     def _hear(self, event: Any, association: str) -> tuple[int, None]:
         content = event.event_information
         if association == "same":
-            if self.together is not None:
-                self.together.wait(timeout=10)
+            self.ready.wait(timeout=10)
             if self.new_only or content.TransactionUID == self.refused:
                 return 0x0110, None
         self.reports.put((association, event.request.EventTypeID, content))
@@ -105,6 +104,7 @@ class Scanner:
 @pytest.fixture
 def scanner(free_port: Callable[[], int]) -> Iterator[Scanner]:
     found = Scanner(port=free_port())
+    found.ready.set()
     found.listen()
     yield found
     found.shut()
@@ -227,19 +227,20 @@ def test_requests_in_a_row_each_get_their_report(
     association.release()
 
 
-def test_reports_that_are_open_together_are_told_apart(
+def test_reports_of_two_requests_are_told_apart(
     node: IntakeNode, scanner: Scanner, head_series: Callable[..., Any]
 ) -> None:
     association = scanner.associate(node)
     datasets = store(association, head_series().paths[:2])
-    # The scanner answers both when both have come; of the first it wants to hear nothing here.
-    scanner.together = threading.Barrier(2)
     scanner.refused = "1.2.9.0"
+    # The scanner is still busy with the first report when it asks again.
+    scanner.ready.clear()
     for number, dataset in enumerate(datasets):
         assert ask(association, commitment_request(f"1.2.9.{number}", [dataset])) == 0x0000
-    assert scanner.report()[2].TransactionUID == "1.2.9.1"
-    where, _, content = scanner.report()
-    assert (where, content.TransactionUID) == ("new", "1.2.9.0")
+    scanner.ready.set()
+    heard = [scanner.report() for _ in range(2)]
+    told = {str(content.TransactionUID): where for where, _, content in heard}
+    assert told == {"1.2.9.0": "new", "1.2.9.1": "same"}
     for transaction in ("1.2.9.0", "1.2.9.1"):
         node.wait_for(lambda t=transaction: state_of(node, t) == "reported", 10, "the end")
     assert association.is_established

@@ -47,7 +47,7 @@ def receive(ledger: Ledger, study_uid: str, at: float) -> int:
         )
         with ledger.begin() as change:
             change.instances.add([record])
-            change.studies.add_instances([record], 60.0)
+            change.studies.add_instances([record], lambda _: 60.0)
             study_id = change.studies.find(study_uid).id
     return study_id
 

@@ -41,7 +41,7 @@ def study_in_analysis(ledger: Ledger, *jobs: PlannedJob) -> int:
     """A study with these jobs."""
     with ledger.begin() as change:
         change.instances.add([instance(1)])
-        change.studies.add_instances([instance(1)], 5.0)
+        change.studies.add_instances([instance(1)], lambda _: 5.0)
         study = change.studies.find("1.9")
         change.studies.move(study, StudyState.ASSEMBLING, 106.0, "quiet")
         for job in jobs:
@@ -52,8 +52,8 @@ def study_in_analysis(ledger: Ledger, *jobs: PlannedJob) -> int:
 
 def test_quiet_time_starts_again_with_each_object(ledger: Ledger) -> None:
     with ledger.begin() as change:
-        change.studies.add_instances([instance(1, 100.0)], 5.0)
-        change.studies.add_instances([instance(2, 104.0)], 5.0)
+        change.studies.add_instances([instance(1, 100.0)], lambda _: 5.0)
+        change.studies.add_instances([instance(2, 104.0)], lambda _: 5.0)
     with ledger.read() as view:
         assert view.studies.due(108.9) == ()
         (study,) = view.studies.due(109.0)
@@ -63,7 +63,7 @@ def test_quiet_time_starts_again_with_each_object(ledger: Ledger) -> None:
 def test_late_object_brings_a_finished_study_back(ledger: Ledger) -> None:
     study_id = study_in_analysis(ledger, planned())
     with ledger.begin() as change:
-        change.studies.add_instances([instance(2, 200.0)], 5.0)
+        change.studies.add_instances([instance(2, 200.0)], lambda _: 5.0)
         assert change.studies.find("1.9").state is StudyState.RECEIVING
     with ledger.read() as view:
         assert [(row.before, row.after) for row in view.trail.of_study(study_id)][-1] == (

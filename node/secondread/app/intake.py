@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +49,8 @@ from secondread.store.durability import Durability
 
 log = structlog.stdlib.get_logger(__name__)
 
+_SWITCH_S = 0.0001
+_GARBAGE = 20_000
 _FLUSH_S = 1.0
 _METRICS_S = 15.0
 _CERTIFICATES_S = 24 * 3600.0
@@ -132,6 +136,12 @@ class _Intake:
 
     def run(self, stop: threading.Event) -> None:
         """Read the spool again, open the doors, and serve."""
+        # A thread that computes must not keep those waiting that answer senders.
+        sys.setswitchinterval(_SWITCH_S)
+        # What is here stays; looking at it again and again costs senders a twentieth.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GARBAGE)
         self._registrar.start()
         self._adopt_orphans()
         parts = self._build()

@@ -183,10 +183,10 @@ class DicomSection(_Section):
         100, ge=1, le=1000, description="Associations at a time; one more is told to try again."
     )
     max_waiting: int = Field(
-        64,
+        128,
         ge=4,
         le=1000,
-        description="Connections at a time that have no association yet, a quarter of them from "
+        description="Connections at a time that have no association yet, half of them from "
         "one address; one more ends the oldest of them.",
     )
     association_timeout_s: float = Field(

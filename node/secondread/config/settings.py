@@ -52,7 +52,7 @@ class Settings:
     host: str = "0.0.0.0"
     port: int = 11112
     max_associations: int = 100
-    max_waiting: int = 64
+    max_waiting: int = 128
     association_timeout_s: float = 30.0
     pdu_timeout_s: float = 20.0
     request_timeout_s: float = 5.0

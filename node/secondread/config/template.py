@@ -35,7 +35,7 @@ host = "0.0.0.0"
 port = 11112
 # At a time; max_waiting are connections that have not said who they are.
 max_associations = 100
-max_waiting = 64
+max_waiting = 128
 # Silence on an association; one PDU from its first byte to its last; a TLS handshake or an
 # association request.
 association_timeout_s = 30.0

@@ -31,7 +31,8 @@ from secondread.intake.upper_layer import ProtocolError, UpperLayer
 log = structlog.stdlib.get_logger(__name__)
 
 _READS_MAX = 32
-_DEFLATED_READ_BYTES = 1 << 14
+_READ_BYTES_MIN, _READ_BYTES_MAX = 1 << 14, 1 << 20
+_DEAR_S, _CHEAP_S = 0.01, 0.003
 _CLOSING_S = 3.0
 
 
@@ -91,6 +92,7 @@ class Association:
         self._talk: Conversation | None = None
         self._reason: tuple[str, str] | None = None
         self._closed = False
+        self._read_bytes = _READ_BYTES_MAX
         self.phase = Phase.HANDSHAKE if transport.is_tls else Phase.REQUEST
         self.since = self._heard = time.monotonic()
         surroundings.reactor.add(transport.sock, self, READ)
@@ -180,10 +182,7 @@ class Association:
 
     def _read(self) -> None:
         for _ in range(_READS_MAX):
-            buffer = self._all.buffer
-            if self._talk is not None and self._talk.receives_deflated:
-                # A few bytes may become a thousand times as many; nobody else is served meanwhile.
-                buffer = buffer[:_DEFLATED_READ_BYTES]
+            buffer = self._all.buffer[: self._read_bytes]
             count = self._transport.receive(buffer)
             if count is None:
                 return
@@ -191,9 +190,18 @@ class Association:
                 self._lose("The peer closed the connection.")
                 return
             self._heard = time.monotonic()
+            began = time.thread_time()
             self._upper.receive(buffer[:count], self._heard)
+            self._pace(time.thread_time() - began)
             if not self._transport.is_tls or self._upper.finished or self._paused:
                 return
+
+    def _pace(self, spent_s: float) -> None:
+        """Read less at a time from whoever sends what is dear to look at, so that nobody waits."""
+        if spent_s > _DEAR_S:
+            self._read_bytes = max(_READ_BYTES_MIN, self._read_bytes // 4)
+        elif self._read_bytes < _READ_BYTES_MAX and spent_s < _CHEAP_S:
+            self._read_bytes *= 2
 
     @property
     def _paused(self) -> bool:

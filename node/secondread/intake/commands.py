@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from secondread.domain.network import Urgency
-from secondread.intake.dimse import NO_DATA_SET, RESPONSE, Request
+from secondread.intake.dimse import NO_DATA_SET, RESPONSE, Answer, Request
 
 COMMAND_BYTES_MAX = 64 * 1024
 
 _AFFECTED_CLASS, _REQUESTED_CLASS, _COMMAND_FIELD = 0x0002, 0x0003, 0x0100
 _MESSAGE_ID, _RESPONDED_ID, _PRIORITY, _DATA_SET_TYPE = 0x0110, 0x0120, 0x0700, 0x0800
-_STATUS, _ERROR_COMMENT = 0x0900, 0x0902
+_STATUS, _ERROR_COMMENT, _ERROR_ID = 0x0900, 0x0902, 0x0903
 _AFFECTED_INSTANCE, _REQUESTED_INSTANCE = 0x1000, 0x1001
 _EVENT_TYPE, _ACTION_TYPE = 0x1002, 0x1008
 _COMMENT_MAX = 64
@@ -87,22 +87,23 @@ def _uid(elements: Mapping[int, bytes], element: int) -> str:
     return elements.get(element, b"").rstrip(b"\0 ").decode("latin-1")
 
 
-def encode_response(
-    command: Command, status: int, *, comment: str = "", sop_instance_uid: str = "", data: bool
-) -> bytes:
-    """The command set of a response (PS3.7 9.3, 10.3); ``data``: whether a data set follows."""
+def encode_response(command: Command, answer: Answer) -> bytes:
+    """The command set of a response (PS3.7 9.3, 10.3)."""
     parts = [
         _text(_AFFECTED_CLASS, command.sop_class_uid),
         _short(_COMMAND_FIELD, command.field | RESPONSE),
         _short(_RESPONDED_ID, command.message_id),
-        _short(_DATA_SET_TYPE, 0x0001 if data else NO_DATA_SET),
-        _short(_STATUS, status),
+        _short(_DATA_SET_TYPE, NO_DATA_SET if answer.data is None else 0x0001),
+        _short(_STATUS, answer.status),
     ]
-    if comment:
+    if answer.comment:
         # An LO: at most 64 characters, no backslash.
-        safe = comment.encode("ascii", "replace").replace(b"\\", b"/")[:_COMMENT_MAX]
+        safe = answer.comment.encode("ascii", "replace").replace(b"\\", b"/")[:_COMMENT_MAX]
         parts.append(_element(_ERROR_COMMENT, safe + b" " * (len(safe) % 2)))
-    parts.append(_text(_AFFECTED_INSTANCE, sop_instance_uid or command.sop_instance_uid))
+    if answer.error_id:
+        parts.append(_short(_ERROR_ID, answer.error_id))
+    uid = answer.sop_instance_uid or command.sop_instance_uid
+    parts.append(_text(_AFFECTED_INSTANCE, uid))
     if command.type_id:
         event = command.field == 0x0100
         parts.append(_short(_EVENT_TYPE if event else _ACTION_TYPE, command.type_id))

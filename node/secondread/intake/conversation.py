@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
 from secondread.access.quotas import QuotaBook
 from secondread.dicom.contexts import VERIFICATION
-from secondread.dicom.walk import DEFLATED
 from secondread.domain.network import Peer
 from secondread.errors import (
     CannotUnderstandError,
@@ -50,7 +49,7 @@ from secondread.intake.dimse import (
 from secondread.intake.examine import Announcement
 from secondread.intake.journal import Journal
 from secondread.intake.negotiation import WINDOW_MAX, Agreement
-from secondread.intake.reception import Limits, Reception, Sender
+from secondread.intake.reception import Arrival, Limits, Reception, Sender
 from secondread.intake.space import Space
 from secondread.intake.storing import Outcome
 from secondread.intake.upper_layer import ProtocolError
@@ -59,6 +58,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 _DATA_BYTES_MAX = 4 << 20
 _UID = re.compile(r"[0-9.]{1,64}")
+_REPORT_ID = 1
+_REPORTS_MAX = 16
 _ENDLESS = 2
 """How many times the largest object may be thrown away before the association is ended."""
 
@@ -77,7 +78,7 @@ class Desk:
     limits: Limits
     storage: frozenset[str]
     services: ServiceTable
-    new_incoming: Callable[[], Path]
+    new_incoming: Callable[[], str]
     overloaded: Callable[[], bool]
 
 
@@ -118,7 +119,9 @@ class Conversation:
         self._reception: Reception | None = None
         self._data = bytearray()
         self._data_too_large = False
-        self._report: Report | None = None
+        # The first has been sent; without a window the next one waits for its answer
+        # (PS3.7 D.3.3.3.1).
+        self._reports: deque[tuple[Context, Report]] = deque()
         self._over = False
         self.outstanding = 0
 
@@ -126,13 +129,6 @@ class Conversation:
     def full(self) -> bool:
         """Whether nothing more should be read before something is answered."""
         return self.outstanding >= WINDOW_MAX
-
-    @property
-    def receives_deflated(self) -> bool:
-        """Whether what comes may become much more than it is."""
-        return self._reception is not None and (
-            self._context is not None and self._context.transfer_syntax == DEFLATED
-        )
 
     def fragment(self, context_id: int, data: memoryview, *, command: bool, last: bool) -> None:
         """Take a piece of a message.
@@ -177,7 +173,8 @@ class Conversation:
         if self._reception is not None:
             self._reception.abandon()
             self._reception = None
-        self._tell_report(None)
+        while self._reports:
+            self._tell(self._reports.popleft()[1], None)
 
     def _begin(self, context: Context) -> None:
         """A command set is complete."""
@@ -253,12 +250,28 @@ class Conversation:
             self._serve(context, command, data)
 
     def _store(self, context: Context, command: Command, reception: Reception) -> None:
-        try:
-            arrival = reception.complete()
-        except SecondReadError as error:
-            if isinstance(error, OutOfResourcesError):
+        if not reception.walks_late or reception.failure is not None:
+            self._keep(context, command, _completed(reception))
+            return
+        self.outstanding += 1
+
+        def run() -> Callable[[], None]:
+            arrival = _completed(reception)
+
+            def go_on() -> None:
+                self.outstanding -= 1
+                self._keep(context, command, arrival)
+
+            return go_on
+
+        self._work(run)
+
+    def _keep(self, context: Context, command: Command, arrival: Arrival | SecondReadError) -> None:
+        """Have a whole object stored."""
+        if isinstance(arrival, SecondReadError):
+            if isinstance(arrival, OutOfResourcesError):
                 self._desk.space.filled()
-            self._stored(context, command, reception.size_bytes, error)
+            self._stored(context, command, 0, arrival)
             return
         if sentence := self._desk.quotas.take(self._peer, arrival.size_bytes):
             arrival.discard()
@@ -325,15 +338,18 @@ class Conversation:
             self._answer(context, command, answer)
         if reply.report is None:
             return
-        self._tell_report(None)
-        self._report = reply.report
-        if self._over:
-            self._tell_report(None)
+        if self._over or len(self._reports) >= _REPORTS_MAX:
+            self._tell(reply.report, None)
             return
-        report = reply.report
+        self._reports.append((context, reply.report))
+        if len(self._reports) == 1:
+            self._send_report()
+
+    def _send_report(self) -> None:
+        context, report = self._reports[0]
         request = Request(
             report.command,
-            1,
+            _REPORT_ID,
             report.sop_class_uid,
             report.sop_instance_uid,
             report.type_id,
@@ -347,15 +363,13 @@ class Conversation:
 
     def _answered(self, command: Command) -> None:
         """The peer's response to the node's own request."""
-        if self._report is None or command.responded_id != 1:
+        if not self._reports or command.responded_id != _REPORT_ID:
             raise ProtocolError("A response came that nobody asked for.")
-        self._tell_report(command.status)
+        self._tell(self._reports.popleft()[1], command.status)
+        if self._reports:
+            self._send_report()
 
-    def _tell_report(self, status: int | None) -> None:
-        report, self._report = self._report, None
-        if report is None:
-            return
-
+    def _tell(self, report: Report, status: int | None) -> None:
         def run() -> Callable[[], None]:
             report.on_answer(status)
             return lambda: None
@@ -367,11 +381,12 @@ class Conversation:
         self._answer(context, command, Answer(status, comment))
 
     def _answer(self, context: Context, command: Command, answer: Answer) -> None:
-        response = encode_response(
-            command,
-            answer.status,
-            comment=answer.comment,
-            sop_instance_uid=answer.sop_instance_uid,
-            data=answer.data is not None,
-        )
+        response = encode_response(command, answer)
         self._send(encode_message(context.id, response, answer.data, self._maximum_length))
+
+
+def _completed(reception: Reception) -> Arrival | SecondReadError:
+    try:
+        return reception.complete()
+    except SecondReadError as error:
+        return error

@@ -84,12 +84,14 @@ class Answer:
 
     ``sop_instance_uid`` replaces that of the request where it is not empty (an N-CREATE whose
     instance UID the SCP chooses). ``data`` is a data set in the context's transfer syntax.
+    ``error_id`` is sent where it is not 0 (PS3.7 E.1).
     """
 
     status: int
     comment: str = ""
     data: bytes | None = None
     sop_instance_uid: str = ""
+    error_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,17 +98,24 @@ class Examined:
         pixel_offset: byte offset of the Pixel Data value in the data set as it came, or -1 where
             there is none, or where the data set is deflated.
         pixel_length: its bytes; -1 where there is none or it is encapsulated.
-        facts: what later stages ask, by DICOM keyword, for JSON: integers (US, IS), lists of
-            numbers (DS), strings as they stand for codes, Image Type, Rescale Slope and Intercept,
-            and True for a sequence that is there. A value that is absent or cannot be read is left
-            out; a Rescale Slope or Intercept that cannot be read is an empty string. No value in
-            it says who the patient is.
+        outline: what was found in it.
     """
 
     identity: Identity
     pixel_offset: int
     pixel_length: int
-    facts: dict[str, object]
+    outline: Outline
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What later stages ask, by DICOM keyword, for JSON; worked out at each call.
+
+        Integers (US, IS), lists of numbers (DS), strings as they stand for codes, Image Type,
+        Rescale Slope and Intercept, and True for a sequence that is there. A value that is absent
+        or cannot be read is left out; a Rescale Slope or Intercept that cannot be read is an empty
+        string. No value in it says who the patient is.
+        """
+        return _facts(self.outline)
 
 
 def examine(outline: Outline, announced: Announcement) -> Examined:
@@ -138,7 +145,7 @@ def examine(outline: Outline, announced: Announcement) -> Examined:
         identity=identity,
         pixel_offset=outline.pixel_offset,
         pixel_length=outline.pixel_length,
-        facts=_facts(outline),
+        outline=outline,
     )
 
 

@@ -2,7 +2,8 @@
 
 PS3.10 7.1 leaves the 128 bytes of the preamble to the implementation. The node keeps size and
 digest of the data set there, so that a file that a crash left half written is told from a whole
-one without the ledger.
+one without the ledger. For a large object there is no digest in the seal, because its sender should
+not wait for it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from secondread.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -17,6 +19,7 @@ from secondread.errors import CannotUnderstandError
 from secondread.intake.examine import Announcement
 
 _PREAMBLE_BYTES = 128
+_START = bytes(_PREAMBLE_BYTES) + b"DICM"
 _MAGIC = b"SecondRead1\0"
 _SEAL = struct.Struct("<12sQ32s")
 _FIRST = _PREAMBLE_BYTES + 4 + 12
@@ -36,23 +39,32 @@ class FileHeader:
 
 def file_header(announced: Announcement, ae_title: str) -> bytes:
     """An unsealed preamble and the file meta information (PS3.10 7.1) for what a peer announced."""
-    body = b"".join(
-        (
-            _element(0x0001, b"OB", b"\x00\x01"),
-            _element(0x0002, b"UI", announced.sop_class_uid.encode()),
-            _element(0x0003, b"UI", announced.sop_instance_uid.encode()),
-            _element(0x0010, b"UI", announced.transfer_syntax_uid.encode()),
-            _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID.encode()),
-            _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME.encode()),
-            _element(0x0016, b"AE", ae_title.encode("latin-1", "replace")),
-        )
+    before, after = _frame(announced.sop_class_uid, announced.transfer_syntax_uid, ae_title)
+    body = before + _element(0x0003, b"UI", announced.sop_instance_uid.encode()) + after
+    return _START + _element(0, b"UL", struct.pack("<I", len(body))) + body
+
+
+@lru_cache(maxsize=64)
+def _frame(sop_class_uid: str, transfer_syntax_uid: str, ae_title: str) -> tuple[bytes, bytes]:
+    """What stands before and after the SOP Instance UID; the same for a whole series."""
+    before = (
+        _element(0x0001, b"OB", b"\x00\x01"),
+        _element(0x0002, b"UI", sop_class_uid.encode()),
     )
-    length = _element(0, b"UL", struct.pack("<I", len(body)))
-    return bytes(_PREAMBLE_BYTES) + b"DICM" + length + body
+    after = (
+        _element(0x0010, b"UI", transfer_syntax_uid.encode()),
+        _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID.encode()),
+        _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME.encode()),
+        _element(0x0016, b"AE", ae_title.encode("latin-1", "replace")),
+    )
+    return b"".join(before), b"".join(after)
 
 
 def seal(size_bytes: int, sha256: bytes) -> bytes:
-    """What belongs at the beginning of the preamble once the data set is whole."""
+    """What belongs at the beginning of the preamble once the data set is whole.
+
+    ``sha256`` is empty where it is not known.
+    """
     return _SEAL.pack(_MAGIC, size_bytes, sha256)
 
 
@@ -101,7 +113,8 @@ def is_whole(header: FileHeader) -> bool:
     seal_found = _read_seal(header.path)
     if seal_found is None:
         return header.path.stat().st_size > header.data_offset
-    return seal_found == _measure(header)
+    size, digest = seal_found
+    return _measure(header) == (size, digest) if digest else size == _size(header)
 
 
 def digest_of(path: Path) -> bytes:
@@ -112,7 +125,9 @@ def digest_of(path: Path) -> bytes:
         OSError: it cannot be read.
     """
     seal_found = _read_seal(path)
-    return _measure(read_file_header(path))[1] if seal_found is None else seal_found[1]
+    if seal_found is not None and seal_found[1]:
+        return seal_found[1]
+    return _measure(read_file_header(path))[1]
 
 
 def _read_seal(path: Path) -> tuple[int, bytes] | None:
@@ -121,7 +136,11 @@ def _read_seal(path: Path) -> tuple[int, bytes] | None:
     if len(start) < _SEAL.size or not start.startswith(_MAGIC):
         return None
     _, size, digest = _SEAL.unpack(start)
-    return size, digest
+    return size, digest if any(digest) else b""
+
+
+def _size(header: FileHeader) -> int:
+    return header.path.stat().st_size - header.data_offset
 
 
 def _measure(header: FileHeader) -> tuple[int, bytes]:

@@ -51,8 +51,9 @@ CONTEXTS = (MODALITY_PERFORMED_PROCEDURE_STEP, INSTANCE_AVAILABILITY)
 
 # PS3.7 C.5.
 INVALID_ATTRIBUTE_VALUE, MISSING_ATTRIBUTE = 0x0106, 0x0120
-# PS3.4 table F.7.2-2; the Error ID that goes with it is 0xA710.
+# PS3.4 table F.7.2-2: Error Comment and Error ID.
 _NO_LONGER = "Performed Procedure Step Object may no longer be updated"
+_NO_LONGER_ID = 0xA710
 
 _STATUS = 0x00400252
 _STUDY = 0x0020000D
@@ -108,7 +109,8 @@ class NoticeProvider:
             if not found or found[0].peer != caller.peer:
                 return refused(NO_SUCH_SOP_INSTANCE, "This peer has created no such step.")
             if found[0].status != StepStatus.IN_PROGRESS:
-                return refused(PROCESSING_FAILURE, _NO_LONGER)
+                answer = Answer(PROCESSING_FAILURE, _NO_LONGER, error_id=_NO_LONGER_ID)
+                return Reply((answer,))
             # PS3.7 10.1.3: an attribute that is set replaces the one before it as a whole.
             named = _PERFORMED_SERIES in content.sequences
             objects = _performed(content) if named else found[0].objects

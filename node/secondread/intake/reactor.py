@@ -46,6 +46,11 @@ class Reactor:
         self._awake = threading.Event()
         self._endpoints: dict[int, Endpoint] = {}
         self._stopping = False
+        self._after_turn: Callable[[], None] = _nothing
+
+    def after_turn(self, function: Callable[[], None]) -> None:
+        """Call this function when all sockets that were ready have been served."""
+        self._after_turn = function
 
     def add(self, sock: socket.socket, endpoint: Endpoint, events: int) -> None:
         """Serve a socket."""
@@ -97,6 +102,7 @@ class Reactor:
                     self._serve(key.data, events)
             while self._posted:
                 self._call(self._posted.popleft())
+            self._call(self._after_turn)
             now = time.monotonic()
             if now - swept >= SWEEP_S:
                 swept = now
@@ -123,3 +129,7 @@ class Reactor:
             function()
         except Exception:
             log.exception("a posted call failed")
+
+
+def _nothing() -> None:
+    """What happens after a turn unless somebody wants more."""

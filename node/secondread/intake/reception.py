@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-from secondread.dicom.walk import Walker
+from secondread.dicom.walk import DEFLATED, Walker
 from secondread.domain.network import Urgency
 from secondread.errors import OutOfResourcesError, SecondReadError
 from secondread.intake.examine import Announcement, Examined, examine
@@ -15,6 +15,7 @@ from secondread.intake.file_header import file_header, seal
 
 _BUFFER_BYTES = 1 << 18
 _DIRECT_BYTES = 1 << 16
+_PIECE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,15 @@ class Arrival:
     """A whole object in a temporary file that is not yet synced.
 
     ``data_offset`` is where its data set starts in the file; ``descriptor`` is open on the file and
-    belongs to whoever has the arrival.
+    belongs to whoever has the arrival. ``sha256`` is empty where the object is so large that its
+    sender should not wait for it.
     """
 
     examined: Examined
     announced: Announcement
     sender: Sender
     urgency: Urgency
-    temporary: Path
+    temporary: str
     descriptor: int
     data_offset: int
     size_bytes: int
@@ -66,7 +68,8 @@ class Arrival:
     def discard(self) -> None:
         """Close and remove the temporary file."""
         os.close(self.descriptor)
-        self.temporary.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self.temporary)
 
 
 class Reception:
@@ -74,6 +77,9 @@ class Reception:
 
     A fault that is found on the way does not end the message: DIMSE has no means to stop a sender
     in the middle of a data set, so the rest is read and thrown away, and the answer says why.
+
+    A deflated data set can become a thousand times as long, so it is walked only when it is here
+    (``walks_late``), and ``complete`` should then be called where nobody else waits for it.
     """
 
     def __init__(
@@ -81,7 +87,7 @@ class Reception:
         announced: Announcement,
         sender: Sender,
         urgency: Urgency,
-        temporary: Path,
+        temporary: str,
         limits: Limits,
     ) -> None:
         self._announced = announced
@@ -90,7 +96,7 @@ class Reception:
         self._temporary = temporary
         self._limits = limits
         self._walker = Walker(announced.transfer_syntax_uid, limits.inflated_bytes)
-        self._digest = hashlib.sha256()
+        self.walks_late = announced.transfer_syntax_uid == DEFLATED
         header = file_header(announced, sender.ae_title)
         self._data_offset = len(header)
         self._buffer = bytearray(header)
@@ -116,8 +122,8 @@ class Reception:
                     f"The object has more than {self._limits.object_bytes} bytes, "
                     "which is the most this node takes."
                 )
-            self._digest.update(data)
-            self._walker.feed(data)
+            if not self.walks_late:
+                self._walker.feed(data)
             self._keep(data)
         except SecondReadError as error:
             self.refuse(error)
@@ -148,15 +154,20 @@ class Reception:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-            self._temporary.unlink(missing_ok=True)
+            os.unlink(self._temporary)
 
     def _arrival(self) -> Arrival:
+        if self.walks_late:
+            self._flush()
+            self._walk_file()
         examined = examine(self._walker.finish(), self._announced)
-        digest = self._digest.digest()
-        sealed = seal(self.size_bytes, digest)
+        digest = b""
         if self._written:
-            os.pwrite(self._descriptor, sealed, 0)
+            os.pwrite(self._descriptor, seal(self.size_bytes, digest), 0)
         else:
+            with memoryview(self._buffer) as view:
+                digest = hashlib.sha256(view[self._data_offset :]).digest()
+            sealed = seal(self.size_bytes, digest)
             self._buffer[: len(sealed)] = sealed
         self._flush()
         descriptor, self._descriptor = self._descriptor, -1
@@ -171,6 +182,12 @@ class Reception:
             size_bytes=self.size_bytes,
             sha256=digest,
         )
+
+    def _walk_file(self) -> None:
+        at = self._data_offset
+        while piece := os.pread(self._descriptor, _PIECE_BYTES, at):
+            self._walker.feed(memoryview(piece))
+            at += len(piece)
 
     def _keep(self, data: memoryview) -> None:
         if len(data) >= _DIRECT_BYTES:
@@ -190,7 +207,7 @@ class Reception:
     def _write(self, data: memoryview) -> None:
         if self._descriptor < 0:
             self._descriptor = os.open(
-                self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+                self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
             )
         done = 0
         while done < len(data):

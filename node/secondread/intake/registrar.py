@@ -7,26 +7,31 @@ which costs a twentieth of one transaction for each object.
 
 from __future__ import annotations
 
+import os
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import groupby
-from queue import Empty, SimpleQueue
 
 import structlog
 
 from secondread.domain.instance import Instance
 from secondread.errors import LedgerError, SecondReadError
+from secondread.intake.storing import Stored
 from secondread.store import Ledger
 
 log = structlog.stdlib.get_logger(__name__)
 
-_GATHER_S = 0.05
+_GATHER_S = 0.5
+_NICENESS = 10
 _RETRY_S = 1.0
 _GROUP_MAX = 1000
 BACKLOG_MAX = 20_000
 
 QuietTime = Callable[[str], float]
 """The quiet time, in seconds, of the studies of a peer."""
+
+ToRecord = Callable[[Stored], Instance]
+"""Makes the row of a stored object; raises OSError where it cannot be read."""
 
 
 class Registrar:
@@ -42,99 +47,102 @@ class Registrar:
         self._ledger = ledger
         self._quiet_s = quiet_s
         self._alert = alert
-        self._queue: SimpleQueue[Sequence[Instance] | threading.Event] = SimpleQueue()
-        self._stopping = threading.Event()
+        # One thread appends, another looks from time to time: to wake it for each object would make
+        # senders wait for it.
+        self._entered: deque[tuple[ToRecord, Sequence[Stored]]] = deque()
+        self._settling: deque[threading.Event] = deque()
+        self._wake = threading.Event()
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="registrar", daemon=True)
-        self._waiting: list[Instance] = []
+        self._stored: deque[tuple[ToRecord, Stored]] = deque()
+        self._rows: list[Instance] = []
         self._failing = False
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def enter(self, records: Sequence[Instance]) -> None:
-        """Write these rows soon."""
-        self._queue.put(records)
+    def enter(self, to_record: ToRecord, stored: Sequence[Stored]) -> None:
+        """Write the rows of these objects soon; ``to_record`` makes them, in the thread."""
+        self._entered.append((to_record, stored))
 
     @property
     def overloaded(self) -> bool:
         """Whether so many rows wait that no more objects should be taken."""
-        return len(self._waiting) + self._queue.qsize() > BACKLOG_MAX
+        return len(self._stored) + len(self._rows) + len(self._entered) > BACKLOG_MAX
 
     def settle(self, timeout_s: float) -> bool:
         """Wait until the rows of what was stored so far are written; False if that takes longer."""
         written = threading.Event()
-        self._queue.put(written)
+        self._settling.append(written)
+        self._wake.set()
         return written.wait(timeout_s)
 
     def stop(self) -> None:
         """Write what is waiting, once more, and end."""
-        self._stopping.set()
-        self._queue.put(())
+        self._stopping = True
+        self._wake.set()
         self._thread.join()
 
     def _run(self) -> None:
+        # Nobody waits for a row, and senders wait for the other threads.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while True:
-            ends = self._stopping.is_set()
-            events = self._gather()
-            if self._waiting and self._write():
-                self._waiting.clear()
-            if not self._waiting:
+            self._wake.wait(_RETRY_S if self._failing else _GATHER_S)
+            self._wake.clear()
+            ends = self._stopping
+            # First who wants to know, then what there is: nobody is told too early.
+            events = [self._settling.popleft() for _ in range(len(self._settling))]
+            for _ in range(len(self._entered)):
+                to_record, group = self._entered.popleft()
+                self._stored.extend((to_record, one) for one in group)
+            while (self._stored or self._rows) and self._write():
+                continue
+            if self._stored or self._rows:
+                self._settling.extend(events)
+            else:
                 for event in events:
                     event.set()
             if ends:
                 return
-            if self._waiting:
-                self._stopping.wait(_RETRY_S)
-
-    def _gather(self) -> list[threading.Event]:
-        """Take what is there; wait for the first, and a moment for those that follow it."""
-        events: list[threading.Event] = []
-        block = not self._waiting and not self._stopping.is_set()
-        while len(self._waiting) < _GROUP_MAX:
-            try:
-                item = self._queue.get(block=block)
-            except Empty:
-                return events
-            if isinstance(item, threading.Event):
-                events.append(item)
-            else:
-                self._waiting += item
-            if block and not events:
-                self._stopping.wait(_GATHER_S)
-            block = False
-        return events
 
     def _write(self) -> bool:
+        """Write one group; False where that failed."""
         try:
+            while self._stored and len(self._rows) < _GROUP_MAX:
+                to_record, stored = self._stored[0]
+                self._rows.append(to_record(stored))
+                self._stored.popleft()
             with self._ledger.begin() as change:
-                known = change.instances.known(record.sop_instance_uid for record in self._waiting)
-                fresh = [one for one in self._waiting if one.sop_instance_uid not in known]
-                back = [one for one in self._waiting if one.sop_instance_uid in known]
+                known = change.instances.known(row.sop_instance_uid for row in self._rows)
+                fresh = [row for row in self._rows if row.sop_instance_uid not in known]
                 # A row that is here already belonged to a file that had been removed.
-                change.instances.replace(back)
+                change.instances.replace(
+                    [row for row in self._rows if row.sop_instance_uid in known]
+                )
                 change.instances.add(fresh)
-                fresh.sort(key=lambda record: record.study_instance_uid)
-                for _, of_study in groupby(fresh, key=lambda record: record.study_instance_uid):
-                    group = list(of_study)
-                    change.studies.add_instances(group, self._quiet_s(group[-1].peer))
+                change.studies.add_instances(fresh, self._quiet_s)
+            self._rows.clear()
         except LedgerError as error:
             self._note_failure(error)
-            return False
+        except OSError as error:
+            self._note_failure(LedgerError(f"A stored object cannot be read: {error.strerror}."))
         except Exception as error:
             # The rows must not be lost because of one; the fault is ours.
-            log.exception("rows could not be written", rows=len(self._waiting))
+            log.exception("rows could not be written", rows=len(self._rows))
             self._note_failure(LedgerError(f"The ledger could not be written: {error!r}."))
-            return False
-        if self._failing:
-            self._failing = False
-            self._alert("")
-        return True
+        else:
+            if self._failing:
+                self._failing = False
+                self._alert("")
+            return True
+        return False
 
     def _note_failure(self, error: SecondReadError) -> None:
         if not self._failing:
             self._failing = True
+            waiting = len(self._stored) + len(self._rows)
             self._alert(
-                f"{error} {len(self._waiting)} stored objects wait to be entered; they are safe on "
-                "disk, and the node tries again every second."
+                f"{error} {waiting} stored objects wait to be entered; they are safe on disk, and "
+                "the node tries again every second."
             )

@@ -33,7 +33,8 @@ log = structlog.stdlib.get_logger(__name__)
 _BACKLOG = 512
 _BUFFER_BYTES = 1 << 20
 _WORKERS = 4
-_ACCEPTS_MAX = 64
+# Few at a time, so that who has sent its request is served before the next wave comes.
+_ACCEPTS_MAX = 4
 _STOP_S = 10.0
 _PAUSE_S = 0.5
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
@@ -46,7 +47,7 @@ class Caps:
     Attributes:
         associations: that were accepted; one more is told to try again.
         waiting: that have no association yet; one more drives out the oldest. A single address may
-            have a quarter of them.
+            have half of them.
     """
 
     associations: int
@@ -55,7 +56,7 @@ class Caps:
     @property
     def waiting_per_address(self) -> int:
         """Waiting connections of a single address."""
-        return max(1, self.waiting // 4)
+        return max(1, self.waiting // 2)
 
 
 class Door:
@@ -158,6 +159,7 @@ class StorageServer:
             left=self._left,
             closed=self._closed,
         )
+        reactor.after_turn(self._hand_over)
         self._admitted = 0
         self.port = self.tls_port = 0
 
@@ -200,6 +202,9 @@ class StorageServer:
     def counts(self) -> tuple[int, int]:
         """(Associations, connections without one) at this moment, about."""
         return self._admitted, len(self._associations) - self._admitted
+
+    def _hand_over(self) -> None:
+        self._desk.committer.hand_over(alone=len(self._associations) == 1)
 
     def _take_in(self, sock: socket.socket, address: str, context: ssl.SSLContext | None) -> None:
         """A connection came; nothing has been asked of the allow-list yet."""

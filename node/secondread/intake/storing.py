@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 from secondread.dicom.walk import Walker
 from secondread.domain.clock import Clock
@@ -28,6 +32,18 @@ Outcome = bool | SecondReadError
 """True: stored. False: the same object was here already. Or why it was not stored."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object that is safe on disk; ``name`` is its path, relative to the data folder.
+
+    ``at`` is when it was stored, in seconds since the epoch, UTC.
+    """
+
+    arrival: Arrival
+    name: str
+    at: float
+
+
 class ObjectStore:
     """Puts whole objects into the spool, a group at a time.
 
@@ -39,7 +55,7 @@ class ObjectStore:
         durability: syncs them.
         limits: how much is taken.
         clock: tells the time.
-        enter: has the rows of what was stored written into the ledger.
+        enter: has the rows of what was stored written into the ledger, by ``record``.
     """
 
     def __init__(
@@ -48,9 +64,11 @@ class ObjectStore:
         durability: Durability,
         limits: Limits,
         clock: Clock,
-        enter: Callable[[Sequence[Instance]], None],
+        enter: Callable[[Callable[[Stored], Instance], Sequence[Stored]], None],
     ) -> None:
         self._spool = spool
+        # Paths are put together as text: this is done for every object.
+        self._root = f"{spool.root}/"
         self._durability = durability
         self._limits = limits
         self._clock = clock
@@ -59,54 +77,54 @@ class ObjectStore:
     def commit(self, arrivals: Sequence[Arrival]) -> Sequence[Outcome]:
         """Store a group of objects; when this returns, a power cut cannot take what was stored."""
         fresh: dict[str, int] = {}
-        again: list[int] = []
+        again: list[tuple[int, str]] = []
         for number, arrival in enumerate(arrivals):
-            uid = arrival.examined.identity.sop_instance_uid
-            if uid in fresh or self._spool.object_path(uid).exists():
-                again.append(number)
+            name = self._spool.object_name(arrival.examined.identity.sop_instance_uid)
+            if name in fresh or os.path.exists(self._root + name):
+                again.append((number, name))
             else:
-                fresh[uid] = number
-        placed = self._store([arrivals[number] for number in fresh.values()])
+                fresh[name] = number
+        placed = self._store({name: arrivals[number] for name, number in fresh.items()})
         outcomes: dict[int, Outcome] = dict(zip(fresh.values(), placed, strict=True))
-        for number in again:
-            outcomes[number] = self._store_again(arrivals[number])
+        for number, name in again:
+            outcomes[number] = self._store_again(arrivals[number], name)
         return [outcomes[number] for number in range(len(arrivals))]
 
-    def _store(self, arrivals: Sequence[Arrival]) -> Sequence[Outcome]:
-        """Store objects of which no file is here."""
+    def _store(self, arrivals: Mapping[str, Arrival]) -> Sequence[Outcome]:
+        """Store objects of which no file is here, under these names."""
         if not arrivals:
             return ()
-        targets = [
-            self._spool.object_path(arrival.examined.identity.sop_instance_uid)
-            for arrival in arrivals
-        ]
         try:
-            for arrival, target in zip(arrivals, targets, strict=True):
-                arrival.temporary.rename(target)
+            for name, arrival in arrivals.items():
+                os.rename(arrival.temporary, self._root + name)
             self._durability.sync(
-                [arrival.descriptor for arrival in arrivals], [target.parent for target in targets]
+                [arrival.descriptor for arrival in arrivals.values()],
+                [os.path.dirname(self._root + name) for name in arrivals],
             )
         except OSError as error:
-            for arrival, target in zip(arrivals, targets, strict=True):
-                target.unlink(missing_ok=True)
+            for name, arrival in arrivals.items():
+                with suppress(FileNotFoundError):
+                    os.unlink(self._root + name)
                 arrival.discard()
             failure = OutOfResourcesError(f"The object could not be written: {error.strerror}.")
             return [failure] * len(arrivals)
-        for arrival in arrivals:
+        for arrival in arrivals.values():
             arrival.close()
-        self._enter([self._record(arrival) for arrival in arrivals])
+        now = self._clock.now()
+        self._enter(self.record, [Stored(one, name, now) for name, one in arrivals.items()])
         return [True] * len(arrivals)
 
-    def _store_again(self, arrival: Arrival) -> Outcome:
+    def _store_again(self, arrival: Arrival, name: str) -> Outcome:
         """An object of which a file is here: is it the same?"""
-        path = self._spool.object_path(arrival.examined.identity.sop_instance_uid)
+        temporary = Path(arrival.temporary)
         try:
-            if digest_of(path) == arrival.sha256:
+            known = digest_of(self._spool.absolute(name))
+            if known == (arrival.sha256 or digest_of(temporary)):
                 arrival.discard()
                 return False
             place = self._spool.new_quarantine()
-            arrival.temporary.rename(place)
-            self._durability.sync([arrival.descriptor], [place.parent])
+            temporary.rename(place)
+            self._durability.sync([arrival.descriptor], [str(place.parent)])
         except OSError as error:
             arrival.discard()
             return OutOfResourcesError(f"The object could not be written: {error.strerror}.")
@@ -119,19 +137,26 @@ class ObjectStore:
             f"is kept, this one is in quarantine as {place.name}."
         )
 
-    def _record(self, arrival: Arrival) -> Instance:
+    def record(self, stored: Stored) -> Instance:
+        """The row of a stored object; reads the object where its digest is not known yet.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        arrival = stored.arrival
         identity = arrival.examined.identity
+        digest = arrival.sha256 or digest_of(self._spool.absolute(stored.name))
         return Instance(
             sop_instance_uid=identity.sop_instance_uid,
             sop_class_uid=identity.sop_class_uid,
             study_instance_uid=identity.study_instance_uid,
             series_instance_uid=identity.series_instance_uid,
             transfer_syntax_uid=arrival.announced.transfer_syntax_uid,
-            path=self._spool.relative(self._spool.object_path(identity.sop_instance_uid)),
+            path=stored.name,
             size_bytes=arrival.size_bytes,
-            sha256=arrival.sha256.hex(),
+            sha256=digest.hex(),
             peer=arrival.sender.peer,
-            received_at=self._clock.now(),
+            received_at=stored.at,
             urgency=arrival.urgency,
             data_offset=arrival.data_offset,
             pixel_offset=arrival.examined.pixel_offset,
@@ -152,7 +177,8 @@ class ObjectStore:
             The file's name and, where it could not be adopted, why.
         """
         for path in self._spool.stored():
-            if self._spool.relative(path) in known:
+            name = self._spool.relative(path)
+            if name in known:
                 continue
             try:
                 header = read_file_header(path)
@@ -161,7 +187,7 @@ class ObjectStore:
                 yield self._spool.set_aside(path).name, error
                 continue
             sync_folder(path.parent)
-            self._enter([self._record(arrival)])
+            self._enter(self.record, [Stored(arrival, name, self._clock.now())])
             yield path.name, None
 
     def _orphan(self, header: FileHeader, sender: Sender) -> Arrival:
@@ -182,7 +208,7 @@ class ObjectStore:
             announced=header.announced,
             sender=sender,
             urgency=Urgency.MEDIUM,
-            temporary=header.path,
+            temporary=str(header.path),
             descriptor=-1,
             data_offset=header.data_offset,
             size_bytes=size_bytes,

@@ -31,7 +31,7 @@ class Durability:
         """Let the folder go."""
         os.close(self._root)
 
-    def sync(self, descriptors: Sequence[int], folders: Sequence[Path]) -> None:
+    def sync(self, descriptors: Sequence[int], folders: Sequence[str]) -> None:
         """Wait until these open files, and their names in these folders, are on disk.
 
         Raises:
@@ -49,7 +49,7 @@ class Durability:
             os.fsync(descriptor)
         if not self._file_is_enough:
             for folder in set(folders):
-                sync_folder(folder)
+                sync_folder(Path(folder))
 
     def _kind_of_file_system(self) -> int:
         buffer = ctypes.create_string_buffer(_STATFS_BYTES)

@@ -2,7 +2,7 @@
 
 ::
 
-    spool/incoming/<random>            being written; discarded at a start
+    spool/incoming/<number>            being written; discarded at a start
     spool/objects/<2 hex>/<hash>.dcm   stored objects, named by a hash of their SOP Instance UID
     spool/quarantine/<random>.dcm      other content under a known UID; kept for a person
     work/<job key>/                    what a worker sees: arrays only
@@ -12,12 +12,15 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from secondread.store.durability import sync_folder
+
+_OBJECTS = "spool/objects"
 
 
 class Spool:
@@ -26,10 +29,11 @@ class Spool:
     def __init__(self, data_dir: Path) -> None:
         self.root = data_dir
         self.incoming = data_dir / "spool" / "incoming"
-        self.objects = data_dir / "spool" / "objects"
+        self.objects = data_dir / _OBJECTS
         self.quarantine = data_dir / "spool" / "quarantine"
         self.work = data_dir / "work"
         self.results = data_dir / "results"
+        self._numbers = itertools.count()
 
     def prepare(self) -> None:
         """Make the folders; readable by nobody but the node."""
@@ -43,14 +47,21 @@ class Spool:
         """Space left for the spool."""
         return shutil.disk_usage(self.root).free
 
-    def new_incoming(self) -> Path:
-        """A name for a file that is about to be written."""
-        return self.incoming / secrets.token_hex(16)
+    def new_incoming(self) -> str:
+        """A path for a file that is about to be written; only one process may ask."""
+        return f"{self.incoming}/{next(self._numbers)}"
+
+    def object_name(self, sop_instance_uid: str) -> str:
+        """Where the object with this UID belongs, as the ledger keeps it.
+
+        The name tells nothing about the study.
+        """
+        name = hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:40]
+        return f"{_OBJECTS}/{name[:2]}/{name}.dcm"
 
     def object_path(self, sop_instance_uid: str) -> Path:
-        """Where the object with this UID belongs; the name tells nothing about the study."""
-        name = hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:40]
-        return self.objects / name[:2] / f"{name}.dcm"
+        """Where the object with this UID belongs."""
+        return self.root / self.object_name(sop_instance_uid)
 
     def relative(self, path: Path) -> str:
         """A path as the ledger keeps it."""

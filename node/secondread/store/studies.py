@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,6 +30,34 @@ def _record(row: Any) -> Study:
     )
 
 
+_ARRIVED = (
+    sa.update(study)
+    .where(study.c.study_instance_uid == sa.bindparam("uid"))
+    .values(
+        last_at=sa.bindparam("at"),
+        quiet_s=sa.bindparam("quiet"),
+        due_at=sa.bindparam("due"),
+        instances=study.c.instances + sa.bindparam("count"),
+        urgency=sa.case(
+            (study.c.urgency < sa.bindparam("urgent"), sa.bindparam("urgent")),
+            else_=study.c.urgency,
+        ),
+    )
+)
+
+
+def _arrival(group: Sequence[Instance], quiet_s: float) -> dict[str, Any]:
+    last = group[-1]
+    return {
+        "uid": last.study_instance_uid,
+        "at": last.received_at,
+        "quiet": quiet_s,
+        "due": last.received_at + quiet_s,
+        "count": len(group),
+        "urgent": max(record.urgency for record in group),
+    }
+
+
 class Studies:
     """The studies, in one transaction."""
 
@@ -37,37 +65,26 @@ class Studies:
         self._connection = connection
         self._trail = trail
 
-    def add_instances(self, records: Sequence[Instance], quiet_s: float) -> None:
-        """Note that objects of one study were stored; a study that had gone on comes back."""
-        last = records[-1]
-        receiving = (
-            sa.update(study)
-            .where(
-                study.c.study_instance_uid == last.study_instance_uid,
-                study.c.state == StudyState.RECEIVING,
-            )
-            .values(
-                last_at=last.received_at,
-                quiet_s=quiet_s,
-                due_at=last.received_at + quiet_s,
-                instances=study.c.instances + len(records),
-                urgency=sa.func.max(study.c.urgency, max(record.urgency for record in records)),
-            )
-        )
-        if self._connection.execute(receiving).rowcount:
-            return
-        query = sa.select(study).where(study.c.study_instance_uid == last.study_instance_uid)
-        row = self._connection.execute(query).one_or_none()
-        if row is None:
-            self._begin(records[0], quiet_s)
-        else:
-            self.move(
-                _record(row),
-                StudyState.RECEIVING,
-                last.received_at,
-                "Images are still arriving.",
-            )
-        self._connection.execute(receiving)
+    def add_instances(self, records: Sequence[Instance], quiet_s: Callable[[str], float]) -> None:
+        """Note that objects were stored; a study that had gone on comes back.
+
+        ``quiet_s`` gives the quiet time of a peer's studies, in seconds.
+        """
+        groups: dict[str, list[Instance]] = {}
+        for record in records:
+            groups.setdefault(record.study_instance_uid, []).append(record)
+        query = sa.select(study).where(study.c.study_instance_uid.in_(list(groups)))
+        known = {row.study_instance_uid: row for row in self._connection.execute(query)}
+        for uid, group in groups.items():
+            if uid not in known:
+                self._begin(group[0], quiet_s(group[0].peer))
+            elif known[uid].state != StudyState.RECEIVING:
+                found = _record(known[uid])
+                at = group[-1].received_at
+                self.move(found, StudyState.RECEIVING, at, "Images are still arriving.")
+        changes = [_arrival(group, quiet_s(group[-1].peer)) for group in groups.values()]
+        if changes:
+            self._connection.execute(_ARRIVED, changes)
 
     def _begin(self, first: Instance, quiet_s: float) -> None:
         values: dict[str, Any] = {
