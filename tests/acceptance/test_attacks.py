@@ -210,6 +210,16 @@ def connection_flood(node: IntakeNode) -> None:
             time.sleep(0.5)
 
 
+def flood_from_many_addresses(node: IntakeNode) -> None:
+    """Silent connections of forty addresses, so that all the waiting places are taken."""
+    for _ in range(3):
+        with contextlib.ExitStack() as stack:
+            for number in range(400):
+                source = f"127.0.1.{1 + number % 40}"
+                stack.enter_context(Client(node.port, source))
+            time.sleep(0.3)
+
+
 def connect_and_reset(node: IntakeNode) -> None:
     for number in range(500):
         client = Client(node.port)
@@ -327,6 +337,7 @@ ATTACKS: Mapping[str, Attack] = {
     "second association request": attack(second_request),
     "control PDUs of a wrong length": attack(short_control_pdus),
     "connection flood": attack(connection_flood),
+    "flood from many addresses": attack(flood_from_many_addresses, "evicted"),
     "connect and reset": attack(connect_and_reset),
     "association flood": attack(association_flood, "too-many-associations"),
     "rejected again and again": attack(rejected_again_and_again, "unknown-calling-ae"),

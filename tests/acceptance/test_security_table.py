@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from . import test_attacks, test_attacks_messages, test_attacks_objects, test_attacks_requests
+from . import (
+    test_attacks,
+    test_attacks_messages,
+    test_attacks_objects,
+    test_attacks_requests,
+    test_attacks_services,
+)
 from . import test_attacks_tls as tls
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "security.md"
@@ -20,6 +26,7 @@ def test_every_attack_is_in_the_table() -> None:
             test_attacks_messages,
             test_attacks_objects,
             test_attacks_requests,
+            test_attacks_services,
         )
         for name in module.ATTACKS
     }

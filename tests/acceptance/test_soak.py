@@ -15,7 +15,15 @@ import pytest
 from pydicom import dcmread
 
 from .hostile import open_association
-from .intake_node import ATTACKER, HONEST, HONEST_ADDRESS, MEBIBYTE, IntakeNode, running_intake
+from .intake_node import (
+    ATTACKER,
+    HONEST,
+    HONEST_ADDRESS,
+    MEBIBYTE,
+    THREADS_MAX,
+    IntakeNode,
+    running_intake,
+)
 from .replay import CONTEXTS, Replay, Sample, check_objects, uid_of
 from .wire import STORE, message, store_rq
 
@@ -49,7 +57,7 @@ def check_flat(samples: Sequence[Sample], tolerance_mib: float) -> None:
     most_early = max(s.usage.descriptors for s in early)
     most_late = max(s.usage.descriptors for s in late)
     assert most_late <= most_early + 16, f"{most_early} descriptors became {most_late}"
-    assert max(s.usage.threads for s in late) <= max(s.usage.threads for s in early)
+    assert max(s.usage.threads for s in late) <= THREADS_MAX
 
 
 def soak(node: IntakeNode, count: int, every_s: float, tolerance_mib: float, wait_s: float) -> None:
@@ -152,12 +160,24 @@ def send_by_pynetdicom(port: int, paths: Sequence[Path]) -> None:
     from pynetdicom.sop_class import MRImageStorage
 
     entity = AE(ATTACKER)
+    entity.dimse_timeout = 8.0
     entity.add_requested_context(MRImageStorage, ExplicitVRLittleEndian)
-    association = entity.associate("127.0.0.1", port, ae_title="SECONDREAD")
-    assert association.is_established
-    for path in paths:
-        assert association.send_c_store(dcmread(path)).Status == 0
-    association.release()
+    waiting = list(paths)
+    for _ in range(10):
+        association = entity.associate("127.0.0.1", port, ae_title="SECONDREAD")
+        assert association.is_established
+        while waiting:
+            answer = association.send_c_store(dcmread(waiting[0]))
+            if "Status" not in answer:
+                # pynetdicom 3.0.4 says that its reactor is paused before it is, which may then
+                # take a quick answer from under send_c_store. A scanner would send again.
+                break
+            assert answer.Status == 0
+            del waiting[0]
+        if not waiting:
+            association.release()
+            return
+    raise AssertionError("pynetdicom lost ten answers")
 
 
 def send_by_program(program: Sequence[str], folder: Path) -> None:

@@ -34,7 +34,6 @@ minimum_free_gib = 0.1
 [dicom]
 host = "{host}"
 port = {port}
-max_waiting = 256
 [[models]]
 id = "brain_mr"
 [[peers]]

@@ -23,6 +23,7 @@ def main() -> int:
     """Run the role until SIGTERM."""
     os.fsync = _nothing
     Durability.sync = _nothing
+    Durability.begin = _nothing
     event.listen(Pool, "checkout", _unsync)
     return app.serve(load(Path(sys.argv[1])), "intake")
 

@@ -113,6 +113,7 @@ class _Intake:
         self._ledger = ledger
         self._rows = rows
         self._spool = spool
+        self._durability = durability
         self._clock = SystemClock()
         self._metrics = Metrics()
         self._access = AccessList(settings.peers, settings.ae_title)
@@ -178,6 +179,7 @@ class _Intake:
             services=self._services(storage),
             new_incoming=self._spool.new_incoming,
             overloaded=lambda: self._registrar.overloaded,
+            begin=self._durability.begin,
         )
         offers = make_offers(
             storage,
@@ -236,6 +238,7 @@ class _Intake:
         return handle
 
     def _adopt_orphans(self) -> None:
+        self._spool.sync_folders()
         discarded = self._spool.discard_incoming()
         with self._rows.read() as view:
             known = view.instances.paths()

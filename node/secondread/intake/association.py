@@ -193,6 +193,8 @@ class Association:
             began = time.thread_time()
             self._upper.receive(buffer[:count], self._heard)
             self._pace(time.thread_time() - began)
+            if self._talk is None or self._talk.unfinished or self._upper.pdu_since is not None:
+                self._transport.acknowledge()
             if not self._transport.is_tls or self._upper.finished or self._paused:
                 return
 

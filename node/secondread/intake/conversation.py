@@ -49,7 +49,7 @@ from secondread.intake.dimse import (
 from secondread.intake.examine import Announcement
 from secondread.intake.journal import Journal
 from secondread.intake.negotiation import WINDOW_MAX, Agreement
-from secondread.intake.reception import Arrival, Limits, Reception, Sender
+from secondread.intake.reception import Arrival, Begin, Limits, Reception, Sender
 from secondread.intake.space import Space
 from secondread.intake.storing import Outcome
 from secondread.intake.upper_layer import ProtocolError
@@ -69,6 +69,7 @@ class Desk:
     """What serves the messages of all associations.
 
     ``storage`` are the SOP classes it stores. ``overloaded`` says that the ledger does not keep up.
+    ``begin`` has a part of a file written early.
     """
 
     journal: Journal
@@ -80,6 +81,7 @@ class Desk:
     services: ServiceTable
     new_incoming: Callable[[], str]
     overloaded: Callable[[], bool]
+    begin: Begin
 
 
 class Conversation:
@@ -129,6 +131,11 @@ class Conversation:
     def full(self) -> bool:
         """Whether nothing more should be read before something is answered."""
         return self.outstanding >= WINDOW_MAX
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether more of a message is due."""
+        return self._context is not None
 
     def fragment(self, context_id: int, data: memoryview, *, command: bool, last: bool) -> None:
         """Take a piece of a message.
@@ -200,6 +207,7 @@ class Conversation:
             min(command.urgency, self._peer.priority_max),
             self._desk.new_incoming(),
             self._desk.limits,
+            self._desk.begin,
         )
         try:
             self._check_announcement(context, announced, has_data_set=command.has_data_set)

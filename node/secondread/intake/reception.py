@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,6 +17,10 @@ from secondread.intake.file_header import file_header, seal
 _BUFFER_BYTES = 1 << 18
 _DIRECT_BYTES = 1 << 16
 _PIECE_BYTES = 1 << 16
+
+
+Begin = Callable[[int, int, int], None]
+"""Has a part of an open file written: descriptor, offset and size in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,7 @@ class Reception:
         urgency: Urgency,
         temporary: str,
         limits: Limits,
+        begin: Begin,
     ) -> None:
         self._announced = announced
         self._sender = sender
@@ -100,7 +106,8 @@ class Reception:
         header = file_header(announced, sender.ae_title)
         self._data_offset = len(header)
         self._buffer = bytearray(header)
-        self._written = 0
+        self._written = self._begun = 0
+        self._begin = begin
         self._descriptor = -1
         self.size_bytes = 0
         self.failure: SecondReadError | None = None
@@ -213,3 +220,6 @@ class Reception:
         while done < len(data):
             done += os.write(self._descriptor, data[done:])
         self._written += done
+        if self._written - self._begun >= _BUFFER_BYTES:
+            self._begin(self._descriptor, self._begun, self._written - self._begun)
+            self._begun = self._written

@@ -82,10 +82,16 @@ class Transport:
             return None
         except ssl.SSLEOFError:
             return 0
-        if self._tls is None:
-            # A sender with Nagle's algorithm holds its last bytes back until it gets an ACK.
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return count
+
+    def acknowledge(self) -> None:
+        """Tell the sender's TCP at once what has come.
+
+        A sender with Nagle's algorithm, which DCMTK's are unless told otherwise, holds the last
+        bytes of a PDU back until it hears that the others have arrived.
+        """
+        if self._tls is None:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     @property
     def pending(self) -> bool:

@@ -41,7 +41,14 @@ class Spool:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for number in range(256):
             (self.objects / f"{number:02x}").mkdir(exist_ok=True, mode=0o700)
+
+    def sync_folders(self) -> None:
+        """Make the folders of the objects durable; an object would have to do it otherwise."""
+        for folder in self.objects.iterdir():
+            sync_folder(folder)
         sync_folder(self.objects)
+        sync_folder(self.objects.parent)
+        sync_folder(self.root)
 
     def free_bytes(self) -> int:
         """Space left for the spool."""
