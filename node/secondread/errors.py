@@ -10,6 +10,7 @@
     │   └── InvalidTransitionError     a state change that the state table does not allow
     ├── IntakeError                    one object could not be taken
     │   ├── OutOfResourcesError        0xA700, the scanner should try again
+    │   │   └── WriteFailedError       0xA700, the disk is full or broken
     │   ├── DataSetMismatchError       0xA900, message, file and data set name different things
     │   ├── ConflictingInstanceError   0xA900, the same SOP Instance UID with other content
     │   ├── CannotUnderstandError      0xC000, not a data set
@@ -116,6 +117,12 @@ class OutOfResourcesError(IntakeError):
     retryable = True
     dimse_status = 0xA700
     audit_code = "out-of-resources"
+
+
+class WriteFailedError(OutOfResourcesError):
+    """The disk did not take the object: it is full or broken."""
+
+    audit_code = "write-failed"
 
 
 class DataSetMismatchError(IntakeError):

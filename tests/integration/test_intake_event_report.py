@@ -121,9 +121,9 @@ def test_refusals_are_told_in_words(
     there = scanner(0x0110)
     with pytest.raises(PeerRefusedError, match="'CT1' at 127.0.0.1:.* answered .* 0x0110"):
         send_event_report(address(there.port), RESULT)
-    with pytest.raises(PeerRefusedError, match="does not know the node's AE title"):
+    with pytest.raises(PeerRefusedError, match="does not know the calling AE title"):
         send_event_report(address(there.port, calling="WRONG"), RESULT)
-    with pytest.raises(PeerRefusedError, match="has another AE title"):
+    with pytest.raises(PeerRefusedError, match="does not know the called AE title"):
         send_event_report(address(there.port, called="WRONG"), RESULT)
     with pytest.raises(PeerRefusedError, match="does not take commitment reports"):
         send_event_report(address(scanner(sop_class=Verification).port), RESULT)

@@ -15,6 +15,7 @@ from pynetdicom import AE, _config
 from pynetdicom.presentation import PresentationContext, build_context
 
 from secondread.dicom.contexts import VERIFICATION
+from secondread.dicom.rejections import why_rejected
 from secondread.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from secondread.errors import DeliveryError, PeerRefusedError, PeerUnreachableError
 
@@ -43,17 +44,6 @@ _MEANINGS = {
     NO_ANSWER: "the peer did not answer",
     CONTEXT_REFUSED: "the peer does not take this SOP class in this transfer syntax",
     NOT_DICOM: "not a DICOM file",
-}
-# PS3.8 table 9-21, by (source, diagnostic).
-_REJECTIONS = {
-    (1, 1): "without a reason",
-    (1, 2): "because it does not support the application context",
-    (1, 3): "because it does not know the calling AE title",
-    (1, 7): "because it does not know the called AE title",
-    (2, 1): "without a reason",
-    (2, 2): "because it does not support the protocol version",
-    (3, 1): "because of temporary congestion",
-    (3, 2): "because too many associations are open there",
 }
 
 
@@ -242,7 +232,7 @@ def _associate(address: Address, contexts: list[PresentationContext]) -> Any:
         return association
     if association.is_rejected:
         answer: Any = association.acceptor.primitive
-        why = _REJECTIONS.get((answer.result_source, answer.diagnostic), "without a reason")
+        why = why_rejected(answer.result_source, answer.diagnostic)
         sentence = f"{_shown(address)} rejected the association {why}."
         raise PeerRefusedError(sentence) if answer.result == 1 else PeerUnreachableError(sentence)
     if not getattr(association, "accepted_contexts", None) and association.is_aborted:

@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
@@ -32,7 +33,9 @@ log = structlog.stdlib.get_logger(__name__)
 
 _READS_MAX = 32
 _READ_BYTES_MIN, _READ_BYTES_MAX = 1 << 14, 1 << 20
+_READ_BYTES_UNKNOWN = 1 << 15
 _DEAR_S, _CHEAP_S = 0.01, 0.003
+_APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 _CLOSING_S = 3.0
 
 
@@ -92,6 +95,7 @@ class Association:
         self._talk: Conversation | None = None
         self._reason: tuple[str, str] | None = None
         self._closed = False
+        self._serving = False
         self._read_bytes = _READ_BYTES_MAX
         self.phase = Phase.HANDSHAKE if transport.is_tls else Phase.REQUEST
         self.since = self._heard = time.monotonic()
@@ -104,18 +108,21 @@ class Association:
 
     def ready(self, events: int) -> None:
         """The socket can be read or written."""
+        self._serving = True
         try:
             if self.phase is Phase.HANDSHAKE:
                 self._shake_hands()
             else:
-                if events & WRITE and self._transport.flush():
-                    self._heard = time.monotonic()
+                if events & WRITE:
+                    self._flush()
                 if events & READ:
                     self._read()
         except ProtocolError as error:
             self._break("protocol", str(error))
         except OSError as error:
             self._lose(str(error.strerror or error))
+        finally:
+            self._serving = False
         self._settle()
 
     def sweep(self, now: float) -> None:
@@ -182,7 +189,9 @@ class Association:
 
     def _read(self) -> None:
         for _ in range(_READS_MAX):
-            buffer = self._all.buffer[: self._read_bytes]
+            # What is not the rest of a fragment may be many small requests, each of them dear.
+            most = self._upper.fragment_left + _READ_BYTES_UNKNOWN
+            buffer = self._all.buffer[: min(self._read_bytes, most)]
             count = self._transport.receive(buffer)
             if count is None:
                 return
@@ -210,9 +219,11 @@ class Association:
         return self._talk is not None and self._talk.full
 
     def _settle(self) -> None:
-        """Wait for the right events, or not at all any more."""
+        """Send what is to be sent; wait for the right events, or not at all any more."""
         if self._closed:
             return
+        if self.phase is not Phase.HANDSHAKE and not self._transport.wants_to_write:
+            self._flush()
         if self._upper.finished:
             self._finish()
             return
@@ -244,7 +255,7 @@ class Association:
             self._transport.certificate(),
             request.identity,
         )
-        decision = self._all.admit(applicant)
+        decision = _unacceptable(request) or self._all.admit(applicant)
         if isinstance(decision, Refusal):
             self._all.journal.refused(decision, applicant, decision.peer)
             self._upper.reject(decision.result, decision.source, decision.diagnostic)
@@ -294,7 +305,15 @@ class Association:
             self._transport.send(data)
         except OSError as error:
             self._lose(str(error.strerror or error))
-        self._settle()
+        if not self._serving:
+            self._settle()
+
+    def _flush(self) -> None:
+        try:
+            if self._transport.flush():
+                self._heard = time.monotonic()
+        except OSError as error:
+            self._lose(str(error.strerror or error))
 
     def _work(self, function: Callable[[], Callable[[], None]]) -> None:
         """Run a function in a worker thread, and what it returns in the reactor's."""
@@ -348,7 +367,23 @@ class Association:
         if self._closed:
             return
         self._closed = True
+        with suppress(OSError):
+            # The last word, where it still goes.
+            self._transport.flush()
         self._leave()
         self._all.reactor.remove(self._transport.sock)
         self._transport.close()
         self._all.closed(self)
+
+
+def _unacceptable(request: AssociationRequest) -> Refusal | None:
+    """The refusal of a request that is no DICOM of today (PS3.8 table 9-21)."""
+    if not request.protocol_version & 1:
+        return Refusal(
+            1, 2, 2, "wrong-version", "The caller does not speak version 1 of the protocol."
+        )
+    if request.application_context != _APPLICATION_CONTEXT:
+        return Refusal(
+            1, 1, 2, "wrong-application-context", "The caller wants another protocol than DICOM."
+        )
+    return None

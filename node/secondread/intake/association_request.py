@@ -61,6 +61,7 @@ class AssociationRequest:
     called: str
     calling: str
     titles: bytes
+    application_context: str
     contexts: tuple[Proposal, ...]
     maximum_length: int = 0
     implementation_class_uid: str = ""
@@ -81,6 +82,7 @@ def read_request(body: bytes) -> AssociationRequest:
         raise MalformedRequestError("The association request is shorter than its fixed part.")
     contexts: dict[int, Proposal] = {}
     user: dict[str, object] = {}
+    application_context = ""
     for kind, content in _items(body, _FIXED_BYTES, _CONTEXTS_MAX + 16):
         if kind == _PRESENTATION_CONTEXT:
             proposal = _read_context(content)
@@ -89,6 +91,8 @@ def read_request(body: bytes) -> AssociationRequest:
                     f"The association request proposes context {proposal.id} twice."
                 )
             contexts[proposal.id] = proposal
+        elif kind == _APPLICATION_CONTEXT:
+            application_context = _uid(content)
         elif kind == _USER_INFORMATION:
             user.update(_read_user_information(content))
     if not contexts:
@@ -100,6 +104,7 @@ def read_request(body: bytes) -> AssociationRequest:
         called=body[4:20].decode("latin-1"),
         calling=body[20:36].decode("latin-1"),
         titles=body[4:36],
+        application_context=application_context,
         contexts=tuple(contexts.values()),
         **user,  # type: ignore[arg-type]
     )

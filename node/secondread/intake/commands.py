@@ -84,7 +84,8 @@ def _number(elements: Mapping[int, bytes], element: int) -> int:
 
 
 def _uid(elements: Mapping[int, bytes], element: int) -> str:
-    return elements.get(element, b"").rstrip(b"\0 ").decode("latin-1")
+    # 64 characters are the most (PS3.5 9.1); one more is enough to tell that it is none.
+    return elements.get(element, b"")[:65].rstrip(b"\0 ").decode("latin-1")
 
 
 def encode_response(command: Command, answer: Answer) -> bytes:

@@ -18,6 +18,7 @@ from secondread.errors import (
     OutOfResourcesError,
     SecondReadError,
     SopClassNotSupportedError,
+    WriteFailedError,
 )
 from secondread.intake.commands import (
     COMMAND_BYTES_MAX,
@@ -277,8 +278,6 @@ class Conversation:
     def _keep(self, context: Context, command: Command, arrival: Arrival | SecondReadError) -> None:
         """Have a whole object stored."""
         if isinstance(arrival, SecondReadError):
-            if isinstance(arrival, OutOfResourcesError):
-                self._desk.space.filled()
             self._stored(context, command, 0, arrival)
             return
         if sentence := self._desk.quotas.take(self._peer, arrival.size_bytes):
@@ -298,6 +297,8 @@ class Conversation:
     ) -> None:
         uid = command.sop_instance_uid
         if isinstance(outcome, SecondReadError):
+            if isinstance(outcome, WriteFailedError):
+                self._desk.space.filled()
             self._desk.journal.object_refused(self._peer.name, uid, outcome)
             self._answer(context, command, Answer(outcome.dimse_status, str(outcome)))
             return

@@ -19,6 +19,7 @@ from pynetdicom.dsutils import decode
 from pynetdicom.presentation import build_context, build_role
 
 from secondread.dicom.messages import MESSAGE_SYNTAXES, Element, write_message
+from secondread.dicom.rejections import why_rejected
 from secondread.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from secondread.domain.commitment import Reference, Result
 from secondread.errors import PeerRefusedError, PeerUnreachableError
@@ -33,13 +34,6 @@ ALL_COMMITTED, FAILURES_EXIST = 1, 2
 TRANSACTION_UID, FAILED_SOPS, REFERENCED_SOPS = 0x00081195, 0x00081198, 0x00081199
 REFERENCED_CLASS, REFERENCED_INSTANCE = 0x00081150, 0x00081155
 _FAILURE_REASON = 0x00081197
-# PS3.8 table 9-21, by (source, diagnostic).
-_REJECTIONS = {
-    (1, 3): "because it does not know the node's AE title",
-    (1, 7): "because it has another AE title",
-    (3, 1): "because of temporary congestion",
-    (3, 2): "because too many associations are open there",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +129,7 @@ def _associate(address: ReportAddress) -> Any:
         return association
     if association.is_rejected:
         answer: Any = association.acceptor.primitive
-        why = _REJECTIONS.get((answer.result_source, answer.diagnostic), "without a reason")
+        why = why_rejected(answer.result_source, answer.diagnostic)
         raise PeerRefusedError(f"{_shown(address)} rejected the association {why}.")
     if association.rejected_contexts:
         raise PeerRefusedError(f"{_shown(address)} does not take commitment reports.")

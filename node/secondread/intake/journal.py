@@ -66,7 +66,8 @@ class Journal:
 
     def echoed(self, peer: str) -> None:
         """A C-ECHO was answered."""
-        log.info("echo", peer=peer)
+        if self._debug:
+            log.debug("echo", peer=peer)
 
     def stored(self, peer: str, sop_instance_uid: str, size_bytes: int, new: bool) -> None:
         """An object was stored, or was here already."""

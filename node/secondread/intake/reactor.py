@@ -16,6 +16,8 @@ import structlog
 log = structlog.stdlib.get_logger(__name__)
 
 SWEEP_S = 0.25
+TURN_S = 0.02
+SPENT_LEAST_S = 0.001
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
@@ -46,6 +48,7 @@ class Reactor:
         self._awake = threading.Event()
         self._endpoints: dict[int, Endpoint] = {}
         self._stopping = False
+        self._spent_s: dict[int, float] = {}
         self._after_turn: Callable[[], None] = _nothing
 
     def after_turn(self, function: Callable[[], None]) -> None:
@@ -56,6 +59,8 @@ class Reactor:
         """Serve a socket."""
         self._selector.register(sock, events, endpoint)
         self._endpoints[sock.fileno()] = endpoint
+        # The number may have been somebody else's.
+        self._spent_s.pop(sock.fileno(), None)
 
     def change(self, sock: socket.socket, endpoint: Endpoint, events: int) -> None:
         """Wait for other events on a socket; 0 is none."""
@@ -95,22 +100,38 @@ class Reactor:
         swept = time.monotonic()
         while not self._stopping:
             wait_s = SWEEP_S if self._endpoints else None
-            for key, events in self._selector.select(wait_s):
-                if key.data is None:
-                    self._woken()
-                else:
-                    self._serve(key.data, events)
+            self._turn(self._selector.select(wait_s))
             while self._posted:
                 self._call(self._posted.popleft())
             self._call(self._after_turn)
             now = time.monotonic()
             if now - swept >= SWEEP_S:
                 swept = now
+                self._spent_s = {fd: s / 2 for fd, s in self._spent_s.items() if s > SPENT_LEAST_S}
                 for endpoint in list(self._endpoints.values()):
                     endpoint.sweep(now)
         self._selector.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
+
+    def _turn(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
+        """Serve those first who have cost least of late, and look again after a moment.
+
+        Whoever has to wait is still ready at the next look, so a few who keep the node busy do not
+        make anybody else wait longer than a turn.
+        """
+        ready.sort(key=lambda item: self._spent_s.get(item[0].fd, 0.0))
+        started = began = time.monotonic()
+        for key, events in ready:
+            if key.data is None:
+                self._woken()
+            else:
+                self._serve(key.data, events)
+            now = time.monotonic()
+            self._spent_s[key.fd] = self._spent_s.get(key.fd, 0.0) + now - began
+            began = now
+            if now - started > TURN_S:
+                return
 
     def _woken(self) -> None:
         # In this order: whoever posts after the read writes again.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from secondread.dicom.walk import DEFLATED, Walker
 from secondread.domain.network import Urgency
-from secondread.errors import OutOfResourcesError, SecondReadError
+from secondread.errors import OutOfResourcesError, SecondReadError, WriteFailedError
 from secondread.intake.examine import Announcement, Examined, examine
 from secondread.intake.file_header import file_header, seal
 
@@ -135,7 +135,7 @@ class Reception:
         except SecondReadError as error:
             self.refuse(error)
         except OSError as error:
-            self.refuse(OutOfResourcesError(f"The object could not be written: {error.strerror}."))
+            self.refuse(WriteFailedError(f"The object could not be written: {error.strerror}."))
 
     def complete(self) -> Arrival:
         """The whole object.
@@ -149,9 +149,7 @@ class Reception:
             except SecondReadError as error:
                 self.refuse(error)
             except OSError as error:
-                self.refuse(
-                    OutOfResourcesError(f"The object could not be written: {error.strerror}.")
-                )
+                self.refuse(WriteFailedError(f"The object could not be written: {error.strerror}."))
         assert self.failure is not None
         raise self.failure
 

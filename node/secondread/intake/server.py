@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -220,7 +221,12 @@ class StorageServer:
     def _make_room(self, address: str) -> None:
         waiting = [one for one in self._associations if one.phase is not Phase.OPEN]
         if len(waiting) >= self._caps.waiting:
-            waiting.pop(0).evict()
+            # The oldest of the address that has most: a single honest caller is never the one.
+            counts = Counter(one.address for one in waiting)
+            most = max(counts.values())
+            victim = next(one for one in waiting if counts[one.address] == most)
+            waiting.remove(victim)
+            victim.evict()
         from_there = [one for one in waiting if one.address == address]
         if len(from_there) >= self._caps.waiting_per_address:
             from_there[0].evict()

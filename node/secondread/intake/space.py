@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 _FRESH_S = 0.25
+_FULL_S = 5.0
 
 
 class Space:
@@ -23,6 +24,7 @@ class Space:
         self._lock = threading.Lock()
         self._looked_at = 0.0
         self._left_bytes = 0
+        self._full_until = 0.0
 
     @property
     def left_bytes(self) -> int:
@@ -37,9 +39,8 @@ class Space:
     @property
     def low(self) -> bool:
         """Whether nothing may be taken."""
-        return self.left_bytes <= 0
+        return self.left_bytes <= 0 or time.monotonic() < self._full_until
 
     def filled(self) -> None:
-        """A write has found the disk full, whatever was known before."""
-        with self._lock:
-            self._looked_at = 0.0
+        """A write has failed, however much is free: for some seconds nothing is taken."""
+        self._full_until = time.monotonic() + _FULL_S

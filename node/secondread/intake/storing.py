@@ -17,8 +17,8 @@ from secondread.errors import (
     CannotUnderstandError,
     ConflictingInstanceError,
     IntakeError,
-    OutOfResourcesError,
     SecondReadError,
+    WriteFailedError,
 )
 from secondread.intake.examine import examine
 from secondread.intake.file_header import FileHeader, digest_of, is_whole, read_file_header
@@ -106,7 +106,7 @@ class ObjectStore:
                 with suppress(FileNotFoundError):
                     os.unlink(self._root + name)
                 arrival.discard()
-            failure = OutOfResourcesError(f"The object could not be written: {error.strerror}.")
+            failure = WriteFailedError(f"The object could not be written: {error.strerror}.")
             return [failure] * len(arrivals)
         for arrival in arrivals.values():
             arrival.close()
@@ -127,7 +127,7 @@ class ObjectStore:
             self._durability.sync([arrival.descriptor], [str(place.parent)])
         except OSError as error:
             arrival.discard()
-            return OutOfResourcesError(f"The object could not be written: {error.strerror}.")
+            return WriteFailedError(f"The object could not be written: {error.strerror}.")
         except IntakeError as error:
             arrival.discard()
             return error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections import deque
 from enum import Enum
 
 _OUTGOING_BYTES_MAX = 1 << 20
@@ -34,8 +33,7 @@ class Transport:
         if context is not None:
             self._tls = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         self.sock: socket.socket = self._tls if self._tls is not None else sock
-        self._outgoing: deque[memoryview] = deque()
-        self._outgoing_bytes = 0
+        self._outgoing = bytearray()
         self.wants_to_write = False
 
     def shake_hands(self) -> Progress:
@@ -99,17 +97,14 @@ class Transport:
         return self._tls is not None and self._tls.pending() > 0
 
     def send(self, data: bytes) -> None:
-        """Send now what goes, keep the rest.
+        """Send at the next ``flush``.
 
         Raises:
             OutgoingFullError: too much is waiting already.
-            OSError: the connection broke.
         """
-        self._outgoing.append(memoryview(data))
-        self._outgoing_bytes += len(data)
-        if self._outgoing_bytes > _OUTGOING_BYTES_MAX:
+        self._outgoing += data
+        if len(self._outgoing) > _OUTGOING_BYTES_MAX:
             raise OutgoingFullError("The peer does not read its answers.")
-        self.flush()
 
     def flush(self) -> int:
         """Send what is waiting; the number of bytes that went.
@@ -119,17 +114,12 @@ class Transport:
         """
         sent = 0
         while self._outgoing:
-            first = self._outgoing[0]
             try:
-                count = self.sock.send(first)
+                count = self.sock.send(self._outgoing)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 break
             sent += count
-            if count < len(first):
-                self._outgoing[0] = first[count:]
-            else:
-                self._outgoing.popleft()
-        self._outgoing_bytes -= sent
+            del self._outgoing[:count]
         self.wants_to_write = bool(self._outgoing)
         return sent
 

@@ -114,9 +114,8 @@ class _Timer:
 class _RequestPdu:
     """An A-ASSOCIATE-RQ as far as the state machine looks at it."""
 
-    def __init__(self, protocol_version: int) -> None:
-        # PS3.8 9.3.2: only bit 0 is tested; pynetdicom compares the whole number.
-        self.protocol_version = protocol_version & 1
+    # Who decides on the request looks at it; pynetdicom would log a stranger's as an error.
+    protocol_version = 1
 
     def to_primitive(self) -> A_ASSOCIATE:
         """An empty indication; the content goes to the user directly."""
@@ -133,7 +132,7 @@ class UpperLayer:
         self._body_left = 0
         self._kind = 0
         self._pdu_left = 0
-        self._fragment_left = 0
+        self.fragment_left = 0
         self._context_id = 0
         self._flags = 0
         self.pdu_since: float | None = None
@@ -174,9 +173,9 @@ class UpperLayer:
         while at < end:
             if self.finished or self.closing:
                 return
-            if self._fragment_left:
-                take = min(self._fragment_left, end - at)
-                self._fragment_left -= take
+            if self.fragment_left:
+                take = min(self.fragment_left, end - at)
+                self.fragment_left -= take
                 self._pdu_left -= take
                 piece = data[at : at + take]
                 at += take
@@ -245,10 +244,10 @@ class UpperLayer:
                 f"A presentation data value says {length} bytes; {self._pdu_left - 4} are left."
             )
         self._pdu_left -= 6
-        self._fragment_left = length - 2
-        if 0 < self._pdu_left - self._fragment_left < 6:
+        self.fragment_left = length - 2
+        if 0 < self._pdu_left - self.fragment_left < 6:
             raise ProtocolError("The values of a P-DATA-TF do not fill it.")
-        if not self._fragment_left:
+        if not self.fragment_left:
             if not self._pdu_left:
                 self.pdu_since = None
             self._pass_on(memoryview(b""))
@@ -258,12 +257,12 @@ class UpperLayer:
             self._context_id,
             piece,
             command=bool(self._flags & _COMMAND),
-            last=not self._fragment_left and bool(self._flags & _LAST),
+            last=not self.fragment_left and bool(self._flags & _LAST),
         )
 
     def _control(self, kind: int, body: bytes) -> None:
         if kind == _ASSOCIATE_RQ:
-            self._recv_pdu.put(_RequestPdu(int.from_bytes(body[:2], "big")))
+            self._recv_pdu.put(_RequestPdu())
             self._act("Evt6")
             if not self.closing:
                 self._user.requested(body)
@@ -335,7 +334,11 @@ class UpperLayer:
 
     def _send(self, pdu: Any) -> None:
         """Called by the state machine."""
-        self._transport.send(pdu.encode())
+        try:
+            self._transport.send(pdu.encode())
+        except OSError:
+            # pynetdicom would log an error; a peer that has gone is none.
+            self.finished = True
 
     def close(self) -> None:
         """Called by the state machine, as ``socket.close``."""
