@@ -13,11 +13,13 @@ import pytest
 
 from secondread.bundles.manifest import read_manifest
 from secondread.domain.engine import Failed, Finished, Lost, Outcome, Slot, Task, Ticket
-from secondread.domain.network import ModelReference, Rule
+from secondread.domain.instance import Instance
+from secondread.domain.network import ModelReference, Rule, Urgency
 from secondread.domain.states import JobState, StudyState
 from secondread.errors import UsageError
 from secondread.intake.examine import Announcement
-from secondread.intake.storing import Limits, ObjectStore, Sender
+from secondread.intake.reception import Limits, Reception, Sender
+from secondread.intake.storing import ObjectStore, Stored
 from secondread.pipeline import prepare as prepare_stage
 from secondread.pipeline.assemble import Assemble, close_quiet_studies
 from secondread.pipeline.infer import LABELS_NAME, Infer
@@ -27,6 +29,7 @@ from secondread.pipeline.workplace import ATTEMPTS_MAX, Workplace
 from secondread.pipeline.write import Write
 from secondread.store import Ledger, Spool
 from secondread.store.door import held_open
+from secondread.store.durability import Durability
 
 MODEL = Path(__file__).resolve().parents[1] / "models" / "bright_head"
 MR = "1.2.840.10008.5.1.4.1.1.4"
@@ -99,14 +102,28 @@ class House:
 
     def receive(self, paths: Sequence[Path]) -> None:
         """Store files as intake does."""
-        objects = ObjectStore(self.place.ledger, self.place.spool, Limits(1 << 30, 0), self.clock)
+        spool, sender = self.place.spool, Sender("ct", "CT1", 5.0)
+        limits = Limits(1 << 30, 1 << 30, 0)
+        durability = Durability(spool.root)
+        objects = ObjectStore(spool, durability, limits, self.clock, self._enter)
         for path in paths:
             content = path.read_bytes()
             start = 144 + int.from_bytes(content[140:144], "little")
             data = content[start:]
             uid = data[data.index(b"\x08\x00\x18\x00UI") + 8 :].split(b"\x08\x00\x20\x00")[0]
             announced = Announcement(MR, uid.rstrip(b"\0").decode(), EXPLICIT)
-            objects.store(data, announced, Sender("ct", "CT1", 5.0))
+            reception = Reception(
+                announced, sender, Urgency.MEDIUM, spool.new_incoming(), limits, durability.begin
+            )
+            reception.feed(memoryview(data))
+            objects.commit([reception.complete()])
+        durability.close()
+
+    def _enter(self, to_record: Callable[[Stored], Instance], stored: Sequence[Stored]) -> None:
+        records = [to_record(one) for one in stored]
+        with self.place.ledger.begin() as change:
+            change.instances.add(records)
+            change.studies.add_instances(records, lambda _: 5.0)
 
     def assemble(self) -> None:
         """Let the quiet time pass and plan."""

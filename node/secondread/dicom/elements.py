@@ -89,14 +89,7 @@ def items(dataset: Dataset, tag: int) -> Sequence[Dataset]:
         return ()
     try:
         value = dataset[tag].value
-    except (
-        ValueError,
-        EOFError,
-        OSError,
-        NotImplementedError,
-        RecursionError,
-        struct.error,
-    ):
+    except (ValueError, EOFError, OSError, NotImplementedError, struct.error):
         return ()
     return value if isinstance(value, DicomSequence) else ()
 
