@@ -32,8 +32,7 @@ from secondread.intake.upper_layer import ProtocolError, UpperLayer
 log = structlog.stdlib.get_logger(__name__)
 
 _READS_MAX = 32
-_READ_BYTES_MIN, _READ_BYTES_MAX = 1 << 14, 1 << 20
-_READ_BYTES_UNKNOWN = 1 << 15
+_AHEAD_BYTES_MIN, _AHEAD_BYTES_MAX = 1 << 14, 5 << 15
 _DEAR_S, _CHEAP_S = 0.01, 0.003
 _APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 _CLOSING_S = 3.0
@@ -96,7 +95,7 @@ class Association:
         self._reason: tuple[str, str] | None = None
         self._closed = False
         self._serving = False
-        self._read_bytes = _READ_BYTES_MAX
+        self._ahead_bytes = _AHEAD_BYTES_MIN
         self.phase = Phase.HANDSHAKE if transport.is_tls else Phase.REQUEST
         self.since = self._heard = time.monotonic()
         surroundings.reactor.add(transport.sock, self, READ)
@@ -190,8 +189,7 @@ class Association:
     def _read(self) -> None:
         for _ in range(_READS_MAX):
             # What is not the rest of a fragment may be many small requests, each of them dear.
-            most = self._upper.fragment_left + _READ_BYTES_UNKNOWN
-            buffer = self._all.buffer[: min(self._read_bytes, most)]
+            buffer = self._all.buffer[: self._upper.fragment_left + self._ahead_bytes]
             count = self._transport.receive(buffer)
             if count is None:
                 return
@@ -210,9 +208,9 @@ class Association:
     def _pace(self, spent_s: float) -> None:
         """Read less at a time from whoever sends what is dear to look at, so that nobody waits."""
         if spent_s > _DEAR_S:
-            self._read_bytes = max(_READ_BYTES_MIN, self._read_bytes // 4)
-        elif self._read_bytes < _READ_BYTES_MAX and spent_s < _CHEAP_S:
-            self._read_bytes *= 2
+            self._ahead_bytes = _AHEAD_BYTES_MIN
+        elif spent_s < _CHEAP_S and self._ahead_bytes < _AHEAD_BYTES_MAX:
+            self._ahead_bytes = min(2 * self._ahead_bytes, _AHEAD_BYTES_MAX)
 
     @property
     def _paused(self) -> bool:

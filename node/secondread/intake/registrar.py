@@ -1,14 +1,16 @@
 """The registrar: enters stored objects into the ledger, many in one transaction.
 
 A sender need not wait for its row. The object is on disk under its own name, and after a crash the
-spool is read again and gives the rows that are missing. So rows are written a few times a second,
-which costs a twentieth of one transaction for each object.
+spool is read again and gives the rows that are missing. So rows, and the digests of large objects,
+wait for a pause in what arrives, or for two seconds: a scanner sends in bursts, and while one lasts
+everything else makes it wait.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -21,7 +23,8 @@ from secondread.store import Ledger
 
 log = structlog.stdlib.get_logger(__name__)
 
-_GATHER_S = 0.5
+_PAUSE_S = 0.25
+_LATEST_S = 2.0
 _NICENESS = 10
 _RETRY_S = 1.0
 _GROUP_MAX = 1000
@@ -88,7 +91,7 @@ class Registrar:
         # Nobody waits for a row, and senders wait for the other threads.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while True:
-            self._wake.wait(_RETRY_S if self._failing else _GATHER_S)
+            self._wait_for_pause()
             self._wake.clear()
             ends = self._stopping
             # First who wants to know, then what there is: nobody is told too early.
@@ -105,6 +108,18 @@ class Registrar:
                     event.set()
             if ends:
                 return
+
+    def _wait_for_pause(self) -> None:
+        if self._failing:
+            self._wake.wait(_RETRY_S)
+            return
+        latest = time.monotonic() + _LATEST_S
+        before = -1
+        while not self._wake.wait(_PAUSE_S) and time.monotonic() < latest:
+            now = len(self._entered)
+            if now == before:
+                return
+            before = now
 
     def _write(self) -> bool:
         """Write one group; False where that failed."""

@@ -322,11 +322,6 @@ class UpperLayer:
         if self._machine.current_state != "Sta1":
             self._act("Evt17")
 
-    def timed_out(self) -> None:
-        """The peer did not close the connection in time."""
-        if self._machine.current_state in {"Sta2", "Sta13"}:
-            self._act("Evt18")
-
     def _act(self, event: str) -> None:
         self._machine.do_action(event)
         # Indications reach the user directly.
