@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+_PORTS = (15_000, 32_000)
 LOOPBACK = "127.0.0.1"
 CHOICE_VARIABLE = "SECONDREAD_DEMO_PACS"
 ORTHANC_NAMES = ("Orthanc", "/usr/sbin/Orthanc")
@@ -56,10 +58,18 @@ class Pacs(Protocol):
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, below those that the system gives to outgoing connections.
+
+    One of those may be somebody's before the server that it is meant for has started.
+    """
+    while True:
+        port = random.randrange(*_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+            return port
 
 
 def orthanc_program() -> str | None:
