@@ -29,6 +29,7 @@ ROOT = "1.2.826.0.1.3680043.10.511.8"
 FIRST = 10_000_000
 PER_STUDY = 200
 WINDOW = 8
+ASSOCIATIONS = 8
 _UID_SAMPLE = f"{ROOT}.{FIRST}"
 _STUDY_SAMPLE = f"{ROOT}.9.{FIRST}"
 _PIXELS = 16 * 16 * 2
@@ -79,7 +80,7 @@ class Replay:
     A number whose association breaks before its answer is sent again, as a scanner does.
     """
 
-    def __init__(self, node: IntakeNode, count: int, associations: int = 8) -> None:
+    def __init__(self, node: IntakeNode, count: int, associations: int = ASSOCIATIONS) -> None:
         self._node = node
         self._count = count
         self._press = Press()

@@ -224,6 +224,9 @@ def test_requests_in_a_row_each_get_their_report(
     while wanted and time.monotonic() < deadline:
         wanted.discard(str(scanner.report()[2].TransactionUID))
     assert not wanted
+    for number in range(3):
+        # The scanner must have confirmed a report before it releases (PS3.7 D.3.3.4).
+        node.wait_for(lambda n=number: state_of(node, f"1.2.8.{n}") == "reported", 10, "the end")
     association.release()
 
 
