@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
+from typing import Any
+
+from secondread.domain.completeness import Completeness
+from secondread.domain.condition import Condition
 
 
 class Service(StrEnum):
@@ -69,6 +74,7 @@ class Peer:
         passcode_hash: the scrypt hash of the passcode that goes with it.
         host: where it can be called, for C-ECHO and commitment reports; "" is where it called from.
         port: its own port; 0 is none, and it is never called.
+        complete: when its studies are complete; None is the quiet time alone.
     """
 
     name: str
@@ -87,6 +93,7 @@ class Peer:
     passcode_hash: str = ""
     host: str = ""
     port: int = 0
+    complete: Completeness | None = None
 
     @property
     def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -136,12 +143,32 @@ class Destination:
     attempts_max: int
 
 
+class LateImages(StrEnum):
+    """When images that come after a job was planned give a new version of it."""
+
+    NEW_INPUT = "new-input"
+    """When the model would get other images than before."""
+    ANY = "any"
+    """When any image has come to the study."""
+    NEVER = "never"
+    """Never."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Which studies go to which model, and where the results go.
 
-    Empty ``peers`` or ``modalities`` means any. ``report_not_analysed`` says whether a study that
-    the model will not take gets a report that says why.
+    A rule looks at one series at a time: it wants the study if all of ``when`` holds for at least
+    one series of images, and only such series are offered to the model.
+
+    Attributes:
+        report_not_analysed: whether a study that the model will not take gets a report that says
+            why.
+        when: the conditions.
+        shadow: whether the results are made and checked, but sent nowhere.
+        late_images: when images that come later give a new version of the job.
+        versions_max: versions that there may be of a job; 0 is no limit.
+        complete: fields of ``Completeness`` that go before those of the peer.
     """
 
     name: str
@@ -153,6 +180,11 @@ class Rule:
     """A regular expression that must be found in the Study Description; empty means any."""
     priority: int
     report_not_analysed: bool
+    when: tuple[Condition, ...] = ()
+    shadow: bool = False
+    late_images: LateImages = LateImages.NEW_INPUT
+    versions_max: int = 0
+    complete: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,12 @@ class Study:
     ``quiet_s`` seconds after the last object, or after the door opened again.
     ``reason`` is the sentence shown to people for the present state.
     ``urgency`` is the highest that any of its objects came with.
+
+    Attributes:
+        released_at: when the last association that had brought objects of it was released by its
+            peer, with no other one of that kind open; None while one is open or was aborted.
+        ready: names of the rules for which it is complete; None is all, as after a retry by hand.
+        next_look_at: when the rules that still wait are to be asked again; None where none waits.
     """
 
     id: int
@@ -30,3 +36,6 @@ class Study:
     attempts: int
     reason: str
     urgency: Urgency = Urgency.MEDIUM
+    released_at: float | None = None
+    ready: tuple[str, ...] | None = None
+    next_look_at: float | None = None

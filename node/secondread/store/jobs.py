@@ -10,18 +10,25 @@ from typing import Any
 import sqlalchemy as sa
 
 from secondread.domain.job import Candidate, Job, PlannedJob
+from secondread.domain.network import Urgency
 from secondread.domain.states import JobState, check_transition
 from secondread.store.claims import claim_one, release_claims_of
 from secondread.store.tables import job
 from secondread.store.trail import Trail
 
-_HIDDEN = {"claimed_by", "claimed_until", "next_at", "candidates", "checks"}
+_HIDDEN = {"claimed_by", "claimed_until", "next_at", "candidates", "checks", "sources"}
 _COLUMNS = [column for column in job.c if column.name not in _HIDDEN]
 
 
 def _record(row: Any) -> Job:
     values = {column.name: getattr(row, column.name) for column in _COLUMNS}
-    return Job(**{**values, "state": JobState(values["state"])})
+    return Job(
+        **{
+            **values,
+            "state": JobState(values["state"]),
+            "urgency": Urgency(values["urgency"]),
+        }
+    )
 
 
 class Jobs:

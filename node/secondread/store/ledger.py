@@ -24,7 +24,7 @@ from secondread.store.studies import Studies
 from secondread.store.trail import Trail
 
 LEDGER_NAME = "ledger.sqlite"
-HEAD_REVISION = "0002"
+HEAD_REVISION = "0003"
 BUSY_TIMEOUT_MS = 30_000
 
 

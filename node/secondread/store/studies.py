@@ -16,7 +16,8 @@ from secondread.store.claims import claim_one, release_claims_of
 from secondread.store.tables import job, study
 from secondread.store.trail import Trail
 
-_COLUMNS = [column for column in study.c if not column.name.startswith("claimed_")]
+_HIDDEN = {"claimed_by", "claimed_until", "answers"}
+_COLUMNS = [column for column in study.c if column.name not in _HIDDEN]
 
 
 def _record(row: Any) -> Study:
@@ -26,6 +27,7 @@ def _record(row: Any) -> Study:
             **values,
             "state": StudyState(values["state"]),
             "urgency": Urgency(values["urgency"]),
+            "ready": None if values["ready"] is None else tuple(values["ready"]),
         }
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -61,6 +62,10 @@ study = Table(
     Column("urgency", Integer, nullable=False, default=0),
     Column("attempts", Integer, nullable=False, default=0),
     Column("reason", Text, nullable=False, default=""),
+    Column("released_at", Float),
+    Column("ready", JSON(none_as_null=True)),
+    Column("next_look_at", Float),
+    Column("answers", JSON, nullable=False, default=list),
     Column("claimed_by", Text),
     Column("claimed_until", Float),
 )
@@ -86,6 +91,12 @@ job = Table(
     Column("reason", Text, nullable=False, default=""),
     Column("candidates", JSON, nullable=False),
     Column("checks", JSON, nullable=False),
+    Column("part", Text, nullable=False, default=""),
+    Column("sources", JSON, nullable=False, default=list),
+    Column("version", Integer, nullable=False, default=1),
+    Column("predecessor_id", _ID),
+    Column("urgency", Integer, nullable=False, default=0),
+    Column("shadow", Boolean, nullable=False, default=False),
     Column("claimed_by", Text),
     Column("claimed_until", Float),
     UniqueConstraint("study_id", "rule", "model_id", "model_version", "input_digest"),
@@ -175,4 +186,39 @@ notice = Table(
     Column("at", Float, nullable=False),
     Column("objects", JSON, nullable=False),
     UniqueConstraint("kind", "sop_instance_uid", "study_instance_uid"),
+)
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("study_id", ForeignKey("study.id"), nullable=False),
+    Column("series_instance_uid", _UID, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("summary", JSON, nullable=False),
+    UniqueConstraint("study_id", "series_instance_uid"),
+)
+
+pause = Table(
+    "pause",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("study_id", ForeignKey("study.id"), nullable=False, unique=True),
+    Column("peer", Text, nullable=False),
+    Column("protocol", String(64), nullable=False),
+    Column("longest_s", Float, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("ix_pause_of", "peer", "protocol", "at"),
+)
+
+archive_count = Table(
+    "archive_count",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("study_id", ForeignKey("study.id"), nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("objects", Integer),
+    Column("at", Float, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    UniqueConstraint("study_id", "destination"),
 )
