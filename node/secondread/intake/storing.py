@@ -102,17 +102,25 @@ class ObjectStore:
                 [os.path.dirname(self._root + name) for name in arrivals],
             )
         except OSError as error:
-            for name, arrival in arrivals.items():
-                with suppress(FileNotFoundError):
-                    os.unlink(self._root + name)
-                arrival.discard()
+            self._take_back(arrivals)
             failure = WriteFailedError(f"The object could not be written: {error.strerror}.")
             return [failure] * len(arrivals)
+        except Exception:
+            # A file that kept its name without a row would make the same object sent again a
+            # Success that only the next start enters into the ledger.
+            self._take_back(arrivals)
+            raise
         for arrival in arrivals.values():
             arrival.close()
         now = self._clock.now()
         self._enter(self.record, [Stored(one, name, now) for name, one in arrivals.items()])
         return [True] * len(arrivals)
+
+    def _take_back(self, arrivals: Mapping[str, Arrival]) -> None:
+        for name, arrival in arrivals.items():
+            with suppress(FileNotFoundError):
+                os.unlink(self._root + name)
+            arrival.discard()
 
     def _store_again(self, arrival: Arrival, name: str) -> Outcome:
         """An object of which a file is here: is it the same?"""
