@@ -1,7 +1,7 @@
 # Every target does all of its own set-up. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all bench bench-intake check clean
+.PHONY: help setup demo test test-all bench bench-intake bench-replay check clean
 
 BIN := .venv/bin
 # make demo STUDY=/path/to/a/DICOM/folder
@@ -15,6 +15,8 @@ help:
 	@echo "make test-all      the same and the slow tests"
 	@echo "make bench         how fast each part is, as a table"
 	@echo "make bench-intake  the intake against other receivers, a line of JSON per figure (minutes)"
+	@echo "make bench-replay  changed rules over 10,000 stored studies (a minute)"
+	@echo "make bench-volume  series to volume against SimpleITK, a line of JSON per figure (a minute)"
 	@echo "make check         linters, types and import contracts only"
 	@echo "make setup         the virtual environment only"
 	@echo "make clean         remove what was built; the virtual environment too"
@@ -49,6 +51,15 @@ bench-intake:
 	@>&2 deploy/setup/venv.sh
 	@>&2 deploy/setup/packages.sh orthanc dcmtk
 	@$(BIN)/python -m tests.bench.goals $(ARGS)
+
+bench-replay:
+	@>&2 deploy/setup/venv.sh
+	@$(BIN)/python -m tests.bench.replay $(ARGS)
+
+# make bench-volume ARGS="--only native"
+bench-volume:
+	@>&2 deploy/setup/venv.sh
+	@$(BIN)/python -m tests.bench.volume $(ARGS)
 
 clean:
 	rm -rf .venv out build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -27,7 +27,9 @@ JOB_WORDS = {
     "written": "sending the results to the PACS",
     "delivered": "delivered",
     "failed": "failed",
+    "superseded": "replaced by a newer version",
 }
+JOB_ENDS = frozenset({"delivered", "failed", "superseded"})
 # A stage of a job ends with its step into this state; the words are those of the timeline.
 JOB_STAGES = {
     "prepared": "read the volume",
@@ -59,7 +61,7 @@ class Progress:
         words = STUDY_WORDS.get(study.state)
         if words is not None:
             return words.format(instances=study.instances)
-        states = [str(job.state) for job in jobs if job.state not in ("delivered", "failed")]
+        states = [str(job.state) for job in jobs if job.state not in JOB_ENDS]
         return JOB_WORDS[states[0]] if states else "finishing"
 
 

@@ -25,6 +25,7 @@
     │   ├── WorkerLostError            the worker died, retryable
     │   ├── DeadlineExceededError      the model took too long and was killed
     │   └── InvalidPredictionError     the model's answer is not what its manifest declares
+    ├── ExportRefusedError             an object may not leave the node, de-identified or not
     ├── ResultError
     │   └── GateError                  a result object failed an assertion and may not leave
     └── DeliveryError
@@ -221,6 +222,13 @@ class InvalidPredictionError(ModelError):
     """The model's answer is not what its manifest declares."""
 
     audit_code = "invalid-prediction"
+
+
+class ExportRefusedError(SecondReadError):
+    """An object may not leave the node, for its pixels may show who it is or nobody can tell."""
+
+    exit_code = EXIT_NO_PERMISSION
+    audit_code = "export-refused"
 
 
 class ResultError(SecondReadError):

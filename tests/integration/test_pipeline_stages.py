@@ -2,156 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import pytest
 
-from secondread.bundles.manifest import read_manifest
-from secondread.domain.engine import Failed, Finished, Lost, Outcome, Slot, Task, Ticket
-from secondread.domain.instance import Instance
-from secondread.domain.network import ModelReference, Rule, Urgency
+from secondread.domain.engine import Failed, Finished, Lost, Ticket
 from secondread.domain.states import JobState, StudyState
 from secondread.errors import UsageError
-from secondread.intake.examine import Announcement
-from secondread.intake.reception import Limits, Reception, Sender
-from secondread.intake.storing import ObjectStore, Stored
 from secondread.pipeline import prepare as prepare_stage
-from secondread.pipeline.assemble import Assemble, close_quiet_studies
-from secondread.pipeline.infer import LABELS_NAME, Infer
+from secondread.pipeline.assemble import Assemble
+from secondread.pipeline.infer import LABELS_NAME
 from secondread.pipeline.prepare import Prepare
 from secondread.pipeline.retry import retry_study
-from secondread.pipeline.workplace import ATTEMPTS_MAX, Workplace
+from secondread.pipeline.workplace import ATTEMPTS_MAX
 from secondread.pipeline.write import Write
-from secondread.store import Ledger, Spool
 from secondread.store.door import held_open
-from secondread.store.durability import Durability
-
-MODEL = Path(__file__).resolve().parents[1] / "models" / "bright_head"
-MR = "1.2.840.10008.5.1.4.1.1.4"
-EXPLICIT = "1.2.840.10008.1.2.1"
-
-
-class StillClock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.time = 1_000_000.0
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        return self.time
-
-
-class HandEngine:
-    """An engine whose outcomes the test writes by hand."""
-
-    def __init__(self) -> None:
-        self.tasks: list[Task] = []
-        self.outcomes: list[Outcome] = []
-
-    def slots(self) -> Sequence[Slot]:
-        """One slot, never busy."""
-        return (Slot("hand", "cpu", "", False),)
-
-    def submit(self, task: Task) -> Ticket:
-        """Remember the task."""
-        self.tasks.append(task)
-        return Ticket(task.job_key, task.attempt)
-
-    def collect(self, wait_s: float) -> Sequence[Outcome]:
-        """Hand over what the test has written."""
-        found, self.outcomes = self.outcomes, []
-        return found
-
-    def cancel(self, ticket: Ticket) -> None:
-        """Nothing runs."""
-
-    def close(self) -> None:
-        """Nothing runs."""
-
-
-class House:
-    """Ledger, spool and stages of one node, driven step by step."""
-
-    def __init__(self, folder: Path, clock: StillClock) -> None:
-        self.clock = clock
-        manifest = read_manifest(MODEL)
-        spool = Spool(folder)
-        spool.prepare()
-        self.place = Workplace(
-            ledger=Ledger.open(folder),
-            spool=spool,
-            clock=clock,
-            owner="pipeline:test",
-            ae_title="SECONDREAD",
-            uid_root="",
-            device_serial="1",
-            rules=(Rule("heads", manifest.id, ("pacs",), (), (), "", 0, True),),
-            models=MappingProxyType(
-                {manifest.id: ModelReference(manifest.id, str(MODEL), "RESEARCH")}
-            ),
-            manifests=MappingProxyType({manifest.id: manifest}),
-        )
-        self.engine = HandEngine()
-        self.infer = Infer(self.place, self.engine)
-
-    def receive(self, paths: Sequence[Path]) -> None:
-        """Store files as intake does."""
-        spool, sender = self.place.spool, Sender("ct", "CT1", 5.0)
-        limits = Limits(1 << 30, 1 << 30, 0)
-        durability = Durability(spool.root)
-        objects = ObjectStore(spool, durability, limits, self.clock, self._enter)
-        for path in paths:
-            content = path.read_bytes()
-            start = 144 + int.from_bytes(content[140:144], "little")
-            data = content[start:]
-            uid = data[data.index(b"\x08\x00\x18\x00UI") + 8 :].split(b"\x08\x00\x20\x00")[0]
-            announced = Announcement(MR, uid.rstrip(b"\0").decode(), EXPLICIT)
-            reception = Reception(
-                announced, sender, Urgency.MEDIUM, spool.new_incoming(), limits, durability.begin
-            )
-            reception.feed(memoryview(data))
-            objects.commit([reception.complete()])
-        durability.close()
-
-    def _enter(self, to_record: Callable[[Stored], Instance], stored: Sequence[Stored]) -> None:
-        records = [to_record(one) for one in stored]
-        with self.place.ledger.begin() as change:
-            change.instances.add(records)
-            change.studies.add_instances(records, lambda _: 5.0)
-
-    def assemble(self) -> None:
-        """Let the quiet time pass and plan."""
-        self.clock.time += 10
-        with held_open(self.place.spool.root):
-            assert close_quiet_studies(self.place) == 1
-        assert Assemble(self.place).step()
-
-    def answer(self) -> Ticket:
-        """Write the answer that the model would have given to the last task."""
-        task = self.engine.tasks[-1]
-        voxels = np.load(task.volume_path)
-        labels = np.where(voxels >= 700, 2, np.where(voxels >= 400, 1, 0)).astype(np.uint8)
-        np.save(task.labels_path, labels)
-        return Ticket(task.job_key, task.attempt)
-
-    @property
-    def job(self) -> Any:
-        """The only job."""
-        with self.place.ledger.read() as view:
-            (job,) = view.jobs.of_study(1)
-        return job
-
-    @property
-    def study(self) -> Any:
-        """The only study."""
-        with self.place.ledger.read() as view:
-            return view.studies.get(1)
+from tests.house import House, StillClock
 
 
 @pytest.fixture
@@ -169,13 +38,13 @@ def test_quiet_time_stands_still_while_the_door_is_shut(
     house = House(tmp_path / "data", StillClock())
     house.receive(head_series("axial").paths)
     house.clock.time += 1000
-    assert close_quiet_studies(house.place) == 0
+    assert house.complete.step() == 0
     with house.place.ledger.begin() as change:
         assert change.studies.restart_quiet_time(house.clock.time) == 1
     with held_open(house.place.spool.root):
-        assert close_quiet_studies(house.place) == 0
+        assert house.complete.step() == 0
         house.clock.time += 5
-        assert close_quiet_studies(house.place) == 1
+        assert house.complete.step() == 1
 
 
 def test_the_way_of_a_job(house: House) -> None:
@@ -325,18 +194,11 @@ def test_rule_that_was_removed_is_said(house: House) -> None:
     assert "Rule 'heads' is not in the configuration" in house.job.reason
 
 
-def test_late_image_gives_a_new_job_and_the_same_images_none(
-    tmp_path: Path, head_series: Callable[..., Any]
-) -> None:
-    house = House(tmp_path / "data", StillClock())
-    paths = head_series("axial").paths
-    house.receive(paths[:-1])
-    house.assemble()
-    house.receive(paths)
-    assert house.study.state is StudyState.RECEIVING
-    house.assemble()
+def test_the_trail_of_a_plan_holds_neither_uids_nor_descriptions(house: House) -> None:
     with house.place.ledger.read() as view:
-        jobs = view.jobs.of_study(1)
-    assert len({job.input_digest for job in jobs}) == len(jobs) == 2
-    house.receive(paths)
-    assert house.study.state is StudyState.ANALYSING
+        instances = view.instances.of_study(house.study.study_instance_uid)
+        rows = [row for row in view.trail.of_study(1) if row.event in {"study", "job"}]
+    text = " ".join(f"{row.text} {row.detail}" for row in rows)
+    assert "'series_number': 2" in text
+    assert instances[0].series_instance_uid not in text
+    assert "mprage" not in text

@@ -7,30 +7,37 @@ corners are where it puts the first and the last voxel.
 from __future__ import annotations
 
 import hashlib
-import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 from secondread.assembly.selection import plan
 from secondread.assembly.series import SeriesHeaders, read_study
-from secondread.assembly.volume import read_volume
-from secondread.bundles.manifest import InputEnvelope, Manifest
+from secondread.assembly.summary import summarize
+from secondread.assembly.volume import read_volume, same_pixels
+from secondread.bundles.input import InputEnvelope
+from secondread.bundles.manifest import Manifest
+from secondread.dicom.geometry import stack
 from secondread.dicom.headers import read_slice
 from secondread.dicom.pixels import StoredPlane, read_voxels
+from secondread.dicom.rectify import rectify, restore
 from secondread.domain.instance import Instance
+from secondread.domain.job import PlannedJob
 from secondread.domain.network import Rule
 from secondread.domain.states import StudyState
 from secondread.domain.study import Study
-from secondread.errors import CannotUnderstandError, GeometryError, NotAnalysedError, PixelDataError
+from secondread.errors import CannotUnderstandError, GeometryError
 
 ENVELOPE = InputEnvelope(("MR", "CT"), (), 20, 500, 0.3, 6.0, 100.0, ("DERIVED",))
 MODEL = Manifest(
     *("m", "1", "the model", "", "", "", True, ENVELOPE, "torch", 60.0, 1, (), {}, Path(), "", {})
 )
 STUDY = Study(1, "2.25.1", StudyState.ASSEMBLING, "scanner", 0.0, 0.0, 0.0, 0.0, 0, 0, "")
-RULE = Rule("r", "m", (), (), (), "", 0, True)
+RULE = Rule(name="r", model="m", destinations=())
 
 
 def _instances(folder: Path) -> tuple[list[Instance], list[Path]]:
@@ -65,8 +72,8 @@ def _series(folder: Path) -> tuple[SeriesHeaders, ...]:
     return read_study(_instances(folder)[0], folder)
 
 
-def _plan(series):
-    (job,) = plan(STUDY, series, [RULE], {"m": MODEL}).jobs
+def _plan(series: Sequence[SeriesHeaders], model: Manifest = MODEL) -> PlannedJob:
+    (job,) = plan(STUDY, [summarize(item) for item in series], [RULE], {"m": model}).jobs
     return job
 
 
@@ -136,18 +143,13 @@ def test_every_slice_of_a_volume_lies_where_its_source_says(shared_data):
         np.testing.assert_allclose(found, plane.position_mm, atol=1e-6)
 
 
-def test_a_complete_head_is_chosen_in_time(shared_data):
+def test_a_complete_head_is_chosen(shared_data):
     folder = shared_data("mr_t1_siemens_skyra_child")
     instances, others = _instances(folder)
     assert {path.name for path in others} == {"README.md", "LICENSE"}
-    start = time.perf_counter()
-    series = read_study(instances, folder)
-    headers_s = time.perf_counter() - start
-    job = _plan(series)
+    job = _plan(read_study(instances, folder))
     assert job.refusal == ""
     assert job.candidates[0].reason == "Chosen: 192 slices, 0.90 x 0.86 x 0.86 mm."
-    # 0.2 s on an idle core; the margin is for a machine that does other work.
-    assert headers_s < 3
 
 
 def test_the_slices_that_are_missing_are_found(shared_data):
@@ -177,85 +179,114 @@ def test_a_tilted_gantry_and_what_a_scanner_sends_along(shared_data):
     assert (chosen.description, chosen.slices) == ("STD BRAIN 5MM", 28)
     reasons = [candidate.reason for candidate in job.candidates if not candidate.accepted]
     tilt = "Its slices are not at a right angle to their stack: the gantry was tilted by 18.5"
-    assert sum(reason.startswith(tilt) for reason in reasons) == 2
+    assert sum(reason.startswith(tilt) for reason in reasons) == 1
+    uneven_mm = "The distance between its slices varies from 1.08 to 7.00 mm"
+    assert sum(reason.startswith(uneven_mm) for reason in reasons) == 1
     assert reasons.count("It is a localizer.") == 2
     assert reasons.count("It is a secondary capture.") == 1
-    tilted = [item for item in series if item.slices in {28, 54} and item is not chosen]
-    for item in tilted:
-        with pytest.raises(GeometryError) as caught:
-            read_volume(item.instances, folder)
-        assert caught.value.outcome == "gantry-tilt"
-    assert len(tilted) == 2
-
-
-def test_odd_objects_are_read_or_refused_and_never_crash(shared_data):
-    folder = shared_data("odd_dicom")
-    instances, others = _instances(folder)
-    assert sorted(path.name for path in others if "README" not in path.name) == [
-        "54-implicit-file-meta-info.dcm",
-        "OT-PAL-8-face.dcm",
-    ]
-    volumes = []
-    for series in read_study(instances, folder):
-        try:
-            volume = read_volume(series.instances, folder)
-        except NotAnalysedError as error:
-            assert error.outcome
-            assert str(error).endswith(".")
-        else:
-            volumes.append((series.description, volume.voxels.shape))
-    # All that are evenly spaced stacks among them; everything else has a reason against it.
-    assert sorted(volumes) == [
-        ("* FLAIR AXIAL", (24, 256, 256)),
-        ("* SAG LOC", (15, 256, 256)),
-        ("* T1 AXIAL PRE GAD", (24, 256, 256)),
-        ("* T2 FSE AXIAL", (24, 256, 256)),
-        ("MEMPRAGE_4e_p2_1mm_iso RMS", (6, 256, 256)),
-        ("SmartScore - Gated 0.5 sec", (5, 16, 16)),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("folder_name", "outcome"),
-    [
-        ("gantrytilting/001", "gantry-tilt"),
-        ("notavolume/001", "duplicate-positions"),
-        ("slicecount/001", "not-enough-slices"),
-        ("sliceincrement/001", "missing-slices"),
-        ("sliceincrement/002", "gantry-tilt"),
-        ("sliceorientation/001", "mixed-orientations"),
-    ],
-)
-def test_stacks_that_are_no_volume(shared_data, folder_name, outcome):
-    folder = shared_data("odd_dicom") / "odd_dicom" / "icometrix" / "failing" / folder_name
-    instances, _ = _instances(folder)
+    uneven, tilted = [item for item in series if item.slices in {28, 54} and item is not chosen]
     with pytest.raises(GeometryError) as caught:
-        read_volume(instances, folder)
-    assert caught.value.outcome == outcome
+        read_volume(uneven.instances, folder)
+    assert caught.value.outcome == "uneven-spacing"
+    assert stack(tilted.headers).tilt_degrees == pytest.approx(18.5, abs=1e-3)
+
+
+def test_a_tilted_stack_is_straightened_only_where_the_model_takes_it(shared_data):
+    folder = shared_data("ct_head_phantom_gantry_tilt")
+    (series,) = [item for item in _series(folder) if item.slices == 54]
+    assert "the gantry was tilted by 18.5 degrees" in _plan([series]).refusal
+    takes = replace(MODEL, input=replace(ENVELOPE, gantry_tilt="resample"))
+    assert _plan([series], takes).refusal == ""
+    volume = read_volume(series.instances, folder)
+    straight = rectify(volume)
+    axes = straight.volume.affine_lps[:3, :3]
+    np.testing.assert_allclose(axes.T @ axes, np.diag(np.diag(axes.T @ axes)), atol=1e-9)
+    assert straight.volume.voxel_mm3 == pytest.approx(volume.voxel_mm3)
+    # What is bone on the straight grid is bone on the slices, but for half a voxel at its surface.
+    bone = volume.voxels > 300
+    returned = restore(straight.volume.voxels > 300, straight)
+    assert returned.shape == bone.shape
+    assert 2 * (returned & bone).sum() / (returned.sum() + bone.sum()) > 0.97
+
+
+@pytest.mark.parametrize("lost", [[1], [100], [190], [50, 51], [20, 90, 91, 150]])
+def test_slices_taken_out_of_a_real_series_are_named(shared_data, lost):
+    folder = shared_data("mr_t1_siemens_skyra_child")
+    (series,) = _series(folder)
+    complete = stack(series.headers)
+    order = [series.instances[item.header] for item in complete.planes]
+    with pytest.raises(GeometryError) as caught:
+        read_volume([one for at, one in enumerate(order) if at not in lost], folder)
+    assert caught.value.outcome == "missing-slices"
+    numbers = [series.headers[item.header].instance_number for item in complete.planes]
+    edges = [at for at in lost if at - 1 not in lost]
+    assert str(caught.value).startswith("One slice is" if len(lost) == 1 else f"{len(lost)} slices")
+    for edge in edges:
+        behind = next(at for at in range(edge, len(order)) if at not in lost)
+        before, after = f"image {numbers[edge - 1]} at", f"image {numbers[behind]} at"
+        assert f"between {before}" in str(caught.value)
+        assert f"and {after}" in str(caught.value)
+
+
+def test_a_real_slice_that_came_twice_is_left_out_or_refused(shared_data, tmp_path):
+    source = shared_data("ct_head_phantom_gantry_tilt") / "In" / "Philips" / "S21570" / "S2010"
+    for path in source.glob("I*"):
+        (tmp_path / path.name).symlink_to(path)
+    instances, _ = _instances(tmp_path)
+    originals = read_volume(instances, tmp_path)
+    again = dcmread(source / instances[9].path)
+    again.SOPInstanceUID = again.file_meta.MediaStorageSOPInstanceUID = "2.25.9"
+    again.save_as(tmp_path / "again")
+    more, _ = _instances(tmp_path)
+    volume = read_volume(more, tmp_path)
+    np.testing.assert_array_equal(volume.voxels, originals.voxels)
+    headers = [read_slice(tmp_path / one.path) for one in more]
+    (dropped,) = stack(headers, None, same_pixels(more, headers, tmp_path)).dropped
+    assert headers[dropped.header].instance_number == again.InstanceNumber
+    pixels = again.pixel_array.copy()
+    pixels[100, 100] ^= 1
+    again.PixelData = pixels.tobytes()
+    again.save_as(tmp_path / "again")
+    with pytest.raises(GeometryError) as caught:
+        read_volume(more, tmp_path)
+    assert caught.value.outcome == "duplicate-positions"
+
+
+def test_two_echoes_of_a_real_series_are_two_volumes(shared_data, tmp_path):
+    source = shared_data("ct_head_phantom_gantry_tilt") / "In" / "Philips" / "S21570" / "S2010"
+    for path in source.glob("I*"):
+        for echo in (1, 2):
+            dataset = dcmread(path)
+            dataset.EchoNumbers = echo
+            dataset.SOPInstanceUID += f".{echo}"
+            dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+            dataset.RescaleIntercept = -1024 + 100 * (echo - 1)
+            dataset.save_as(tmp_path / f"{path.name}.{echo}")
+    instances, _ = _instances(tmp_path)
+    with pytest.raises(GeometryError) as caught:
+        read_volume(instances, tmp_path)
+    assert caught.value.outcome == "several-volumes"
+    first, second = (read_volume(instances, tmp_path, f"EchoNumbers {echo}") for echo in (1, 2))
+    assert first.voxels.shape == (28, 512, 512)
+    np.testing.assert_array_equal(second.voxels, first.voxels + 100)
+    np.testing.assert_array_equal(second.affine_lps, first.affine_lps)
+    assert [one.sop_instance_uid[-2:] for one in second.sources] == [".2"] * 28
 
 
 @pytest.mark.parametrize("image", ["CT1", "CT2", "MR1", "MR4"])
 def test_lossless_compression_loses_nothing(shared_data, image):
     folder = shared_data("odd_dicom") / "odd_dicom" / "wg04_ct_mr"
     plain = _voxels(folder / f"{image}_UNC")
-    decoded = 0
     for coding in ("J2KR", "JLSL", "RLE", "JPLL"):
-        try:
-            voxels = _voxels(folder / f"{image}_{coding}")
-        except PixelDataError as error:
-            # For want of a decoder, or because the stream is not what the header says.
-            assert error.outcome in {"unsupported-pixels", "undecodable-pixels"}
-        else:
-            decoded += 1
-            np.testing.assert_array_equal(voxels, plain)
-    assert decoded >= 2
+        np.testing.assert_array_equal(_voxels(folder / f"{image}_{coding}"), plain)
 
 
-def test_one_image_in_every_uncompressed_syntax(shared_data):
+def test_one_image_in_every_lossless_syntax(shared_data):
     folder = shared_data("odd_dicom") / "odd_dicom" / "cornerstone"
     plain = _voxels(folder / "CTImage.dcm")
     syntaxes = ("BigEndianExplicit", "Deflated", "LittleEndianExplicit", "LittleEndianImplicit")
-    for syntax in (*syntaxes, "RLELossless", "JPEG2000LosslessOnly", "JPEGLSLossless"):
+    lossless = ("RLELossless", "JPEG2000LosslessOnly", "JPEGLSLossless", "JPEGProcess14SV1")
+    for syntax in (*syntaxes, *lossless, "JPEGProcess14Transfer"):
         (path,) = folder.glob(f"CTImage.dcm_{syntax}*")
         np.testing.assert_array_equal(_voxels(path), plain)
 

@@ -23,6 +23,8 @@ from conformance.validators import (
     without_quirks,
 )
 from secondread.domain.volume import SourceSlice, Volume
+from secondread.results.context import Predecessor
+from secondread.results.report import COMPREHENSIVE_3D_SR_STORAGE
 from secondread.results.transcript import read_report
 from secondread.results.write import write_refusal, write_results
 from tests.result_cases import LABELS, PLANES, in_patient_space, make_case, make_job
@@ -66,7 +68,13 @@ def test_results_are_of_the_sources_patient_and_study(written):
 def write_kind(kind, folder):
     """A report of this kind."""
     case = make_case(folder / "series")
-    if kind == "refused":
+    if kind == "a new version":
+        study = str(case.context.sources[0].StudyInstanceUID)
+        before = Predecessor(study, "2.25.11", COMPREHENSIVE_3D_SR_STORAGE, "2.25.12")
+        job = replace(case.context.job, version=2, predecessor_id=1)
+        context = replace(case.context, job=job, predecessor=before)
+        objects = write_results(context, case.labels, folder)
+    elif kind == "refused":
         objects = write_refusal(replace(case.context, volume=None), "It is a pear.", folder)
     else:
         labels = case.labels if kind == "measured" else np.zeros_like(case.labels)
@@ -75,13 +83,13 @@ def write_kind(kind, folder):
 
 
 @pytest.mark.parametrize("check", QUICK_REPORT_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("kind", ["refused", "nothing found"])
-def test_reports_without_measurements(tmp_path, check, kind):
+@pytest.mark.parametrize("kind", ["refused", "nothing found", "a new version"])
+def test_reports_of_other_kinds(tmp_path, check, kind):
     assert left_by(check, write_kind(kind, tmp_path)) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["measured", "refused", "nothing found"])
+@pytest.mark.parametrize("kind", ["measured", "refused", "nothing found", "a new version"])
 def test_reports_against_their_template(tmp_path, kind):
     assert left_by(run_pixelmed, write_kind(kind, tmp_path)) == []
 

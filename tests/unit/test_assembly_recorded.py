@@ -32,7 +32,12 @@ POSITION = (-1.5, 2.25, 1e-7)
 def _as_read(path):
     """What the file says, without what is not recorded."""
     return replace(
-        read_slice(path), body_part="", study_description="", series_description="", burned_in=False
+        read_slice(path),
+        body_part="",
+        study_description="",
+        series_description="",
+        burned_in=False,
+        attributes={},
     )
 
 
@@ -54,6 +59,10 @@ def _as_stored(path):
         {"PhotometricInterpretation": "MONOCHROME1", "AcquisitionNumber": 3},
         {"NumberOfFrames": "1", "SeriesNumber": None, "InstanceNumber": None},
         {"ImageType": ["DERIVED", "PRIMARY", "MOSAIC"]},
+        {"ImageType": ["ORIGINAL", "PRIMARY ", "M"], "EchoNumbers": "2", "EchoTime": "4.60"},
+        {"AcquisitionTime": "101530.25", "TriggerTime": "33.5", "TemporalPositionIdentifier": "3"},
+        {"DiffusionBValue": 1000.0, "DiffusionGradientOrientation": [0.0, -0.0, 1.0]},
+        {"FlipAngle": "12", "InversionTime": "900", "ConvolutionKernel": "H31s"},
     ],
 )
 def test_the_record_says_what_the_file_says(tmp_path, syntax, attributes):
@@ -89,14 +98,38 @@ def test_an_unreadable_value_is_read_from_the_file(tmp_path, tag, value):
     assert _as_stored(store_implicit(dataset, tmp_path)) is None
 
 
-def test_deflated_and_compressed_images_are_read_from_their_files(tmp_path):
+@pytest.mark.filterwarnings("ignore:The value length")  # pydicom warns as it writes the file
+@pytest.mark.parametrize("value", ["x", "", "1.5", "9" * 20, "nan", "2\\3", "1" * 5000])
+@pytest.mark.parametrize("tag", [0x00200012, 0x00180086, 0x00180081, 0x00080032, 0x00189087])
+def test_a_trait_that_cannot_be_read_is_recorded_as_it_is_read(tmp_path, tag, value):
+    dataset = make_slice(PIXELS, POSITION)
+    put_raw(dataset, tag, value)
+    path = store_implicit(dataset, tmp_path)
+    assert _as_stored(path) == _as_read(path)
+
+
+def test_a_deflated_image_is_read_from_its_file(tmp_path):
     dataset = make_slice(PIXELS, POSITION)
     assert _as_stored(store(dataset, tmp_path, DeflatedExplicitVRLittleEndian)) is None
-    path = store(dataset, tmp_path)
+
+
+def test_the_record_of_a_compressed_image_says_where_its_items_are(tmp_path):
+    path = store(make_slice(PIXELS, POSITION), tmp_path)
     packed = dcmread(path)
     packed.compress(RLELossless, generate_instance_uid=False)
     packed.save_as(path)
-    assert _as_stored(path) is None
+    found = _as_stored(path)
+    assert found == _as_read(path)
+    assert (found.pixels.offset, found.pixels.length_bytes) == (0, 0)
+    # The basic offset table is the first item (PS3.5 A.4).
+    assert path.read_bytes()[found.pixels.items_offset :][:4] == b"\xfe\xff\x00\xe0"
+
+
+def test_pixels_that_are_not_what_the_syntax_says_are_read_from_the_file(tmp_path):
+    path = store(make_slice(PIXELS, POSITION), tmp_path)
+    instance = record(path, tmp_path)
+    assert recorded_slice(replace(instance, transfer_syntax_uid=RLELossless)) is None
+    assert recorded_slice(replace(instance, pixel_length=-1)) is None
 
 
 def test_a_row_from_before_is_read_from_its_file(tmp_path):

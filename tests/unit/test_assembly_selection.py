@@ -8,26 +8,29 @@ import numpy as np
 import pytest
 from pydicom.uid import ComprehensiveSRStorage, SecondaryCaptureImageStorage
 
-from secondread.assembly.selection import digest, plan
+from secondread.assembly.selection import plan
 from secondread.assembly.series import read_study
+from secondread.assembly.summary import summarize
 from secondread.assembly.volume import read_volume
-from secondread.bundles.manifest import InputEnvelope, Manifest
-from secondread.domain.network import Rule
+from secondread.bundles.input import InputEnvelope
+from secondread.bundles.manifest import Manifest
+from secondread.config.conditions import parse_conditions
+from secondread.domain.network import LateImages, Rule
+from secondread.domain.series import digest
 from secondread.domain.states import StudyState
 from secondread.domain.study import Study
 from secondread.errors import ConfigurationError, PixelDataError
 from tests.slices import STUDY_UID, make_series, store_all
 
 STUDY = Study(1, STUDY_UID, StudyState.ASSEMBLING, "mr1", 0.0, 0.0, 0.0, 0.0, 0, 0, "")
+MR = {"attribute": "Modality", "is": "MR"}
 RULE = Rule(
     name="brains",
     model="brain",
     destinations=("pacs",),
-    peers=(),
-    modalities=("MR",),
-    study_description="",
     priority=3,
     report_not_analysed=True,
+    when=parse_conditions([MR]),
 )
 ENVELOPE = InputEnvelope(
     modality=("MR",),
@@ -37,7 +40,7 @@ ENVELOPE = InputEnvelope(
     min_spacing_mm=0.5,
     max_spacing_mm=4.0,
     min_extent_mm=10.0,
-    forbidden_image_types=("DERIVED",),
+    forbidden_image_types=("ADC",),
 )
 
 
@@ -76,9 +79,17 @@ def _report(number=9):
     return report
 
 
-def _plan(tmp_path, datasets, rules=(RULE,), study=STUDY, **envelope):
-    series = read_study(store_all(list(datasets), tmp_path), tmp_path)
-    return plan(study, series, rules, {"brain": _manifest(**envelope)})
+def _rule(*conditions, **said):
+    return replace(RULE, when=parse_conditions(list(conditions)), **said)
+
+
+def _summaries(instances, folder):
+    return [summarize(series) for series in read_study(instances, folder)]
+
+
+def _plan(tmp_path, datasets, rules=(RULE,), **envelope):
+    series = _summaries(store_all(list(datasets), tmp_path), tmp_path)
+    return plan(STUDY, series, rules, {"brain": _manifest(**envelope)})
 
 
 def _job(*args, **kwargs):
@@ -97,7 +108,7 @@ def test_a_suitable_series_is_a_job(tmp_path):
     assert candidate.accepted
     assert candidate.reason == "Chosen: 12 slices, 3.00 x 1.00 x 1.00 mm."
     instances = store_all(datasets, tmp_path)
-    assert job.input_digest == digest(instances)
+    assert job.input_digest == digest((item.sop_instance_uid, item.sha256) for item in instances)
     assert read_volume(instances, tmp_path).voxels.shape == (12, 16, 16)
 
 
@@ -108,7 +119,12 @@ def test_most_slices_win_then_the_finest_voxels_then_the_lowest_number(tmp_path)
     job = _job(tmp_path, [*few, *many, *fine, *same])
     assert job.series_instance_uid == "2.25.300"
     assert [candidate.accepted for candidate in job.candidates] == [True] * 4
-    assert job.candidates[0].reason.startswith("Suitable, another is better: 12 slices")
+    assert [candidate.reason.split(":")[0] for candidate in job.candidates] == [
+        "Suitable, another is better (it has fewer slices)",
+        "Suitable, another is better (its voxels are coarser)",
+        "Chosen",
+        "Suitable, another is better (it comes later)",
+    ]
 
 
 def test_the_order_of_arrival_changes_nothing(tmp_path):
@@ -132,10 +148,11 @@ def test_the_digest_follows_the_chosen_objects_only(tmp_path):
 @pytest.mark.parametrize(
     ("attributes", "reason"),
     [
-        ({"Modality": "CT"}, "Its modality is CT; the model takes MR."),
+        ({"Modality": "CT"}, "Rule 'brains' does not ask for it: its Modality is CT, not MR."),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "It is a localizer."),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}, "It is a mosaic."),
-        ({"ImageType": ["DERIVED", "PRIMARY"]}, "Its Image Type holds DERIVED."),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "ADC"]}, "Its Image Type holds ADC."),
+        ({"ImageType": ["DERIVED", "PRIMARY"]}, "It was made from other images (its Image"),
         ({"SOPClassUID": SecondaryCaptureImageStorage}, "It is a secondary capture."),
         ({"BurnedInAnnotation": "YES"}, "Its images have text burned in"),
         ({"BodyPartExamined": "KNEE"}, "Its body part is KNEE; the model takes BRAIN or HEAD."),
@@ -180,7 +197,7 @@ def test_a_refusal_names_the_nearest_miss_first(tmp_path):
     assert job.refusal.startswith(
         "No series of this study can be analysed by Brain MR. Series 5: One slice is missing"
     )
-    assert "Series 2: Its modality is CT" in job.refusal
+    assert "Series 2: Rule 'brains' does not ask for it: its Modality is CT" in job.refusal
     assert "Series 9: It holds no images (SR)." in job.refusal
 
 
@@ -206,38 +223,91 @@ def test_our_own_results_coming_back_change_no_digest(tmp_path):
     assert before.input_digest == after.input_digest
 
 
+HEAD = {"attribute": "StudyDescription", "matches": "(?i)head"}
+KNEE = {"attribute": "StudyDescription", "matches": "(?i)knee"}
+CT = {"attribute": "Modality", "in": ["CT", "PT"]}
+
+
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("conditions", "reason"),
     [
-        ({"modalities": ("CT", "PT")}, "needs modality CT or PT, the study has MR"),
-        ({"peers": ("ct1",)}, "takes studies from ct1, not from mr1"),
-        ({"study_description": "(?i)knee"}, "needs a Study Description that matches '(?i)knee'"),
+        ([CT], "Its Modality is MR, not CT or PT"),
+        ([{"peer": ["ct1"]}], "The study came from mr1, not from ct1"),
+        ([KNEE], "Its StudyDescription does not match '(?i)knee'"),
+        ([HEAD, KNEE], "Its StudyDescription does not match '(?i)knee'"),
+        ([{"not": MR}], "Its Modality is MR, which is excluded"),
+        ([{"any": [CT, KNEE]}], "Its Modality is MR, not CT or PT; and its StudyDescription does"),
+        ([{"attribute": "Slices", "from": 20}], "Its Slices is 12, not 20 or more"),
+        ([{"attribute": "EchoTime", "present": True}], "Its EchoTime is absent"),
+        ([{"attribute": "Plane", "present": False}], "Its Plane is present"),
+        ([{"attribute": "Plane", "in": ["coronal"]}], "Its Plane is axial, not coronal"),
     ],
 )
-def test_a_rule_that_does_not_want_the_study_says_why(tmp_path, changes, reason):
-    rule = replace(RULE, name="other", **changes)
-    made = _plan(tmp_path, _series(1, StudyDescription="MR head"), [rule])
+def test_a_rule_that_does_not_want_the_study_says_why(tmp_path, conditions, reason):
+    rule = _rule(*conditions, name="other")
+    made = _plan(tmp_path, _series(1, StudyDescription="MR head of Zebedee Quill"), [rule])
     assert made.jobs == ()
-    assert made.reason == f"No rule wants this study: rule 'other' {reason}."
+    assert made.reason.startswith(f"No rule wants this study: rule 'other': {reason}")
+    (answer,) = made.answers
+    assert (answer.rule, answer.wanted) == ("other", False)
+    assert answer.reason.startswith(reason)
+    assert "Quill" not in made.reason + answer.reason
 
 
-@pytest.mark.parametrize(
-    "changes", [{"modalities": ()}, {"peers": ("mr1",)}, {"study_description": "head$"}]
-)
-def test_a_rule_that_wants_the_study(tmp_path, changes):
-    rule = replace(RULE, **changes)
-    assert _plan(tmp_path, _series(1, StudyDescription="MR head"), [rule]).jobs
+@pytest.mark.parametrize("conditions", [[], [{"peer": ["mr1"]}], [HEAD], [{"any": [CT, HEAD]}]])
+def test_a_rule_that_wants_the_study(tmp_path, conditions):
+    made = _plan(tmp_path, _series(1, StudyDescription="MR head"), [_rule(*conditions)])
+    assert made.jobs
+    assert [(answer.wanted, answer.reason) for answer in made.answers] == [
+        (True, "It asks for series 1.")
+    ]
+
+
+def test_an_answer_tells_what_every_condition_was_compared_with(tmp_path):
+    datasets = [*_series(1, StudyDescription="MR head"), *_series(2, Modality="CT"), _report()]
+    made = _plan(tmp_path, datasets, [_rule(MR, HEAD)])
+    findings = dict(made.answers[0].findings)
+    assert list(findings) == ["2.25.100", "2.25.200"]
+    assert [part.holds for part in findings["2.25.100"].parts] == [True, True]
+    assert [part.holds for part in findings["2.25.200"].parts] == [False, False]
+    assert "MR head" in findings["2.25.100"].parts[1].text
+    instances = store_all(datasets, tmp_path)
+    brief = plan(
+        *(STUDY, _summaries(instances, tmp_path), [_rule(MR, HEAD)], {"brain": _manifest()}),
+        explained=False,
+    )
+    assert (brief.jobs, brief.answers[0].findings) == (made.jobs, ())
+
+
+def test_the_series_that_comes_nearest_is_named_where_the_reasons_differ(tmp_path):
+    datasets = [*_series(1, Modality="CT"), *_series(2, StudyDescription="knee")]
+    made = _plan(tmp_path, datasets, [_rule(MR, HEAD)])
+    assert made.answers[0].reason == (
+        "Series 2 comes nearest: its StudyDescription does not match '(?i)head'."
+    )
 
 
 def test_every_rule_that_matches_gives_a_job(tmp_path):
-    rules = [RULE, replace(RULE, name="never", peers=("x",)), replace(RULE, name="again")]
-    assert [job.rule for job in _plan(tmp_path, _series(1), rules).jobs] == ["brains", "again"]
+    rules = [RULE, _rule({"peer": ["x"]}, name="never"), replace(RULE, name="again")]
+    made = _plan(tmp_path, _series(1), rules)
+    assert [job.rule for job in made.jobs] == ["brains", "again"]
+    assert [answer.wanted for answer in made.answers] == [True, False, True]
+
+
+def test_a_job_that_depends_on_any_image_has_a_digest_of_all(tmp_path):
+    rule = replace(RULE, late_images=LateImages.ANY)
+    few = _plan(tmp_path, _series(1), [rule])
+    more = _plan(tmp_path, [*_series(1), *_series(2, 3)], [rule])
+    back = _plan(tmp_path, [*_series(1), *_series(2, 3), _report()], [rule])
+    digests = [made.jobs[0].input_digest for made in (few, more, back)]
+    assert digests[0] != digests[1] == digests[2]
+    assert _plan(tmp_path, _series(1)).jobs[0].input_digest != digests[0]
 
 
 def test_a_study_of_documents_is_wanted_by_nobody(tmp_path):
-    made = _plan(tmp_path, [_report()], [replace(RULE, modalities=())])
+    made = _plan(tmp_path, [_report()], [_rule()])
     assert made.jobs == ()
-    assert "needs images, the study has none" in made.reason
+    assert made.answers[0].reason == "It needs images, the study has none."
 
 
 def test_an_empty_study_and_no_rules(tmp_path):
@@ -253,7 +323,7 @@ def test_a_model_that_is_not_loaded_is_a_mistake_of_the_configuration(tmp_path):
 def test_an_object_that_cannot_be_read_refuses_its_series_only(tmp_path):
     instances = store_all([*_series(1, 20), *_series(2)], tmp_path)
     (tmp_path / instances[3].path).write_bytes(b"damaged")
-    series = read_study(instances, tmp_path)
+    series = _summaries(instances, tmp_path)
     (job,) = plan(STUDY, series, [RULE], {"brain": _manifest()}).jobs
     assert job.series_instance_uid == "2.25.200"
     assert job.candidates[0].reason == "1 of its 20 objects cannot be read."
@@ -265,7 +335,7 @@ def test_a_series_of_which_nothing_can_be_read(tmp_path):
     instances = store_all(_series(1), tmp_path)
     for instance in instances:
         (tmp_path / instance.path).unlink()
-    series = read_study(instances, tmp_path)
+    series = _summaries(instances, tmp_path)
     made = plan(STUDY, series, [RULE], {"brain": _manifest()})
     assert made.jobs == ()
     assert "none of the study's can be read" in made.reason

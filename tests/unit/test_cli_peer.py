@@ -24,6 +24,7 @@ from secondread.cli.main import execute
 from secondread.cli.refusal import ago
 from secondread.config.load import load
 from secondread.domain.clock import SystemClock
+from secondread.domain.condition import PeerTest
 from secondread.domain.network import Peer, Service, Urgency
 from secondread.errors import (
     EXIT_CONFIGURATION,
@@ -209,7 +210,7 @@ def test_a_new_name_is_told_to_the_rules(path: Path, run: Run) -> None:
     assert code == EXIT_OK
     assert "is called 'mr_cellar' now" in out
     assert "changed too: heads. Rules apply when the node is started" in out
-    assert load(path).rules[0].peers == ("mr_cellar",)
+    assert load(path).rules[0].when[0] == PeerTest(("mr_cellar",))
 
 
 def test_wrong_options_are_sentences(path: Path, run: Run, certificates: Certificates) -> None:

@@ -4,20 +4,40 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from secondread.cli.main import execute
+from secondread.domain.condition import Finding
 from secondread.domain.instance import Instance
-from secondread.domain.job import Candidate, PlannedJob
+from secondread.domain.job import Candidate, PlannedJob, RuleAnswer
 from secondread.domain.result import ResultObject
+from secondread.domain.series import PartSummary, SeriesSummary
 from secondread.domain.states import DeliveryState, JobState, StudyState
 from secondread.errors import EXIT_NO_INPUT, EXIT_OK, EXIT_USAGE
 from secondread.store import Ledger
+from secondread.store.versions import Terms
 
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 STUDY_UID = "1.2.826.0.1.3680043.8.498.1"
+CONFIGURATION = """
+[node]
+data_dir = "data"
+[[models]]
+id = "brain_mr"
+[[destinations]]
+name = "pacs"
+ae_title = "PACS"
+host = "127.0.0.1"
+port = 11112
+[[rules]]
+name = "heads"
+model = "brain_mr"
+destinations = ["pacs"]
+"""
 SERIES = ("1.2.826.0.1.3680043.8.498.11", "1.2.826.0.1.3680043.8.498.12")
 
 
@@ -52,6 +72,16 @@ def receive(ledger: Ledger, study_uid: str, at: float) -> int:
     return study_id
 
 
+def summary(uid: str, number: int, **changes: Any) -> SeriesSummary:
+    """A series of MR images, which make one sound volume."""
+    part = PartSummary(
+        "", "sound", "", "", 176, 256, 240, (1.0, 0.9, 0.9), "sagittal", 0.0, f"p{number}"
+    )
+    attributes = {"Modality": ("MR",), "SeriesDescription": (f"series no {number}",)}
+    made = SeriesSummary(uid, number, 2, 0, True, attributes, (part,), f"s{number}")
+    return replace(made, **changes)
+
+
 def analyse(ledger: Ledger, study_id: int, at: float) -> int:
     """Plan one job and let its delivery fail for good; the id of the job."""
     planned = PlannedJob(
@@ -68,10 +98,11 @@ def analyse(ledger: Ledger, study_id: int, at: float) -> int:
         ),
     )
     with ledger.begin() as change:
+        change.series.replace(study_id, [summary(SERIES[0], 2), summary(SERIES[1], 1)])
         study = change.studies.get(study_id)
         change.studies.move(study, StudyState.ASSEMBLING, at, "Complete.")
         change.studies.move(change.studies.get(study_id), StudyState.ANALYSING, at, "Planned.")
-        job = change.jobs.add(study_id, planned, at)
+        job = change.jobs.add(study_id, planned, [], at)
         assert job is not None
         change.jobs.move(job, JobState.PREPARED, at, "Prepared.")
         checks = [
@@ -113,9 +144,9 @@ def test_a_study_that_is_still_arriving(ledger: Ledger, capsys: pytest.CaptureFi
     assert execute(["study", "show", str(study_id)]) == EXIT_OK
     out = capsys.readouterr().out
     assert f"Study {study_id}: receiving" in out
-    assert "Waits for more objects until" in out
+    assert "Images are still arriving. Looked at again at" in out
     assert "3 objects from peer 'mr1'" in out
-    assert f"    2  series {SERIES[0]}" in out
+    assert f"  A series that has not been looked at  2 objects  {SERIES[0]}" in out
     assert "study  → receiving: First object, from peer 'mr1'." in out
 
 
@@ -128,9 +159,9 @@ def test_a_study_is_told_from_beginning_to_end(
     out = capsys.readouterr().out
     assert f"Study {study_id}: held" in out
     assert "Waits for a person: model 'brain_mr': Not delivered." in out
-    assert "Model brain_mr 0.1.0, by rule 'heads': analysed, failed" in out
-    assert "chosen  't1 mprage'" in out
-    assert "no      'localizer': 3 slices are too few; 20 are needed." in out
+    assert "Model brain_mr 0.1.0, by rule 'heads'\n  Analysed, failed.\n" in out
+    assert "chosen  Series 2 't1 mprage'" in out
+    assert "no      Series 1 'localizer': 3 slices are too few; 20 are needed." in out
     assert "ok      brain volume in mL 1400 (expected 700 to 2100)" in out
     assert "fail    spread of values 0.5 (expected at least 1)" in out
     assert "dead    Segmentation to 'pacs': The PACS refused it: 0xA900." in out
@@ -145,7 +176,8 @@ def test_the_story_in_json(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -
     assert story["study"]["state"] == "held"
     assert story["study"]["first_at"] == "2023-11-14T22:13:20Z"
     assert len(story["log_key"]) == 12
-    assert [entry["objects"] for entry in story["series"]] == [2, 1]
+    assert [(one["number"], one["objects"]) for one in story["series"]] == [(1, 1), (2, 2)]
+    assert story["series"][0]["parts"][0]["spacing_mm"] == [1.0, 0.9, 0.9]
     (job,) = story["jobs"]
     assert job["outcome"] == "analysed"
     assert [entry["accepted"] for entry in job["candidates"]] == [True, False]
@@ -179,3 +211,99 @@ def test_the_list_is_newest_first_and_limited(
     assert [entry["id"] for entry in listed] == [ids[2], ids[1]]
     assert execute(["study", "list"]) == EXIT_OK
     assert capsys.readouterr().out.count("receiving") == 3
+
+
+def findings() -> tuple[tuple[str, Finding], ...]:
+    """What a rule for old heads found in the two series."""
+    modality = Finding(True, "Modality is 'MR', as it should be.")
+    age = Finding(False, "PatientAge is 12; it should be from 18 to 90.")
+    slices = Finding(False, "Slices is 176; it should be at most 100.")
+    return (
+        (SERIES[0], Finding(True, "All hold.", (modality,))),
+        (SERIES[1], Finding(False, "Not all hold.", (modality, age, slices))),
+    )
+
+
+def test_what_came_and_what_each_rule_made_of_it(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study_id = receive(ledger, STUDY_UID, 1_700_000_000.0)
+    part = replace(summary("", 0).parts[0], name="EchoNumbers 1")
+    gap = replace(
+        part,
+        name="EchoNumbers 2",
+        outcome="missing-slices",
+        reason="Slices are missing between 12.0 mm and 18.0 mm.",
+        spacing_mm=None,
+    )
+    with ledger.begin() as change:
+        other = summary(SERIES[1], 3, parts=(part, gap), unreadable=1)
+        change.series.replace(study_id, [summary(SERIES[0], 2), other])
+        note = "New images came, but rule 'heads' allows no new version."
+        change.studies.keep_answers(
+            study_id,
+            [
+                RuleAnswer("feet", False, "BodyPartExamined is HEAD.", findings()[1:]),
+                RuleAnswer("heads", True, "It asks for Series 2.", findings(), note),
+            ],
+        )
+    assert execute(["study", "show", str(study_id)]) == EXIT_OK
+    out = capsys.readouterr().out
+    assert "  Series 2  MR  2 objects  'series no 2'" in out
+    assert "      176 sagittal slices of 256 x 240, 1 x 0.9 x 0.9 mm: sound" in out
+    assert "      1 of them cannot be read" in out
+    assert "      EchoNumbers 2: no volume (missing-slices): Slices are missing between" in out
+    assert "  Rule 'heads' wants it. It asks for Series 2.\n    New images came" in out
+    assert "    yes  Series 2\n    no   Series 3:\n           PatientAge is 12" in out
+    assert "  Rule 'feet' does not want it. BodyPartExamined is HEAD." in out
+    assert "Modality is 'MR'" not in out
+    assert execute(["study", "show", str(study_id), "--json"]) == EXIT_OK
+    story = json.loads(capsys.readouterr().out)
+    heads = next(one for one in story["rules"] if one["rule"] == "heads")
+    assert (heads["wanted"], heads["note"]) == (True, note)
+    assert [one["number"] for one in heads["series"]] == [2, 3]
+    assert [one["holds"] for one in heads["series"][1]["conditions"]] == [True, False, False]
+    assert story["series"][1]["parts"][1]["outcome"] == "missing-slices"
+
+
+def test_a_rule_that_was_not_asked_is_named(
+    ledger: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study_id = receive(ledger, STUDY_UID, time.time())
+    (tmp_path / "secondread.toml").write_text(CONFIGURATION)
+    assert execute(["study", "show", str(study_id)]) == EXIT_OK
+    assert "  Rule 'heads' has not been asked.\n" in capsys.readouterr().out
+    reason = "Not analysed: not complete 60 s after its first object."
+    with ledger.begin() as change:
+        detail = {"completeness": {"heads": {"verdict": "drop", "reason": reason}}}
+        study = change.studies.get(study_id)
+        change.studies.move(study, StudyState.ASSEMBLING, time.time(), "Ready.", detail=detail)
+    assert execute(["study", "show", str(study_id)]) == EXIT_OK
+    assert f"  Rule 'heads' has not been asked. {reason}\n" in capsys.readouterr().out
+    assert execute(["study", "show", str(study_id), "--json"]) == EXIT_OK
+    story = json.loads(capsys.readouterr().out)
+    assert story["rules"] == [{"rule": "heads", "asked": False, "reason": reason}]
+
+
+def test_versions_and_shadow_are_told(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    study_id = receive(ledger, STUDY_UID, 1_700_000_000.0)
+    planned = PlannedJob("heads", "brain_mr", "0.1.0", SERIES[0], "a", 0, "", (), "EchoNumbers 2")
+    with ledger.begin() as change:
+        change.series.replace(study_id, [summary(SERIES[0], 2)])
+        change.jobs.add(study_id, planned, ["1", "2"], 1_700_000_100.0)
+        change.jobs.add(
+            study_id,
+            replace(planned, input_digest="b"),
+            ["1", "2", "3"],
+            1_700_000_200.0,
+            Terms(shadow=True),
+        )
+    assert execute(["study", "show", str(study_id)]) == EXIT_OK
+    out = capsys.readouterr().out
+    assert "by rule 'heads'\n  Superseded.\n" in out
+    assert "by rule 'heads', version 2\n  Queued, in shadow: nothing is sent.\n" in out
+    assert "  It is about 3 objects of Series 2, part 'EchoNumbers 2'." in out
+    assert execute(["study", "show", str(study_id), "--json"]) == EXIT_OK
+    first, second = json.loads(capsys.readouterr().out)["jobs"]
+    assert (second["version"], second["predecessor_id"], second["shadow"]) == (2, first["id"], True)
+    assert (first["state"], first["objects"], second["objects"]) == ("superseded", 2, 3)

@@ -13,6 +13,7 @@ from secondread.config.checks import remarks
 from secondread.config.explain import explain
 from secondread.config.load import examine, load
 from secondread.config.settings import GIB, MIB, Settings
+from secondread.domain.completeness import Completeness
 from secondread.domain.network import Peer, Quotas, Service, TlsSettings, Urgency
 from tests.certificates import Certificates
 
@@ -91,12 +92,13 @@ def test_every_key_of_a_peer_becomes_its_record(
         passcode_hash=HASH,
         host="mr1.hospital",
         port=104,
+        complete=Completeness(quiet_s=12.0),
     )
 
 
 def test_a_plain_peer_has_the_defaults_of_the_record(write: Write) -> None:
     (peer,) = load(write(PEER), {}).peers
-    assert peer == Peer("mr1", "MR1", ("10.1.2.3",), 30.0)
+    assert peer == Peer("mr1", "MR1", ("10.1.2.3",), 30.0, complete=Completeness())
 
 
 def test_the_keys_of_dicom_and_tls_become_settings(

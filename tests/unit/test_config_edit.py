@@ -22,6 +22,7 @@ from secondread.config.blocks import Kind, RowChange, apply, block_of
 from secondread.config.edit import Draft, Plan, draft, write
 from secondread.config.load import load
 from secondread.config.template import render_template
+from secondread.domain.condition import PeerTest
 from secondread.errors import ConfigurationError
 
 TEXT = """\
@@ -158,7 +159,7 @@ def test_several_changes_are_one(path: Path) -> None:
     made = write(path, plan)
     assert 'peers = ["ct2", "mr1"]  # both' in made.text
     assert made.blocks[0].startswith('[[peers]]  # in room 1\nname = "ct2"\n')
-    assert load(path).rules[0].peers == ("ct2", "mr1")
+    assert load(path).rules[0].when == (PeerTest(("ct2", "mr1")),)
 
 
 def test_nothing_is_written_that_would_not_be_sound(path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 from secondread.config.explain import explain
 from secondread.config.positions import locate
 from secondread.config.reference import missing_tables, rewrite
-from secondread.config.schema import ROWS, SECTIONS
+from secondread.config.schema import NESTED, ROWS, SECTIONS
 from secondread.config.tables import variable
+from secondread.domain.attributes import ATTRIBUTES
 from secondread.errors import ConfigurationError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -86,7 +87,7 @@ def test_a_faulty_file_is_not_explained(tmp_path: Path) -> None:
 
 
 def test_every_setting_has_a_description() -> None:
-    for name, schema in {**SECTIONS, **ROWS}.items():
+    for name, schema in {**SECTIONS, **ROWS, **NESTED}.items():
         for key, field in schema.model_fields.items():
             assert field.description, f"{name}.{key}"
             assert field.description.endswith("."), f"{name}.{key}"
@@ -101,6 +102,13 @@ def test_the_document_has_every_setting_as_the_code_has_it() -> None:
     for name, schema in SECTIONS.items():
         for key in schema.model_fields:
             assert f"`{variable(name, key)}`" in text
+
+
+def test_the_document_has_every_attribute_that_rules_may_ask_for() -> None:
+    text = (REPOSITORY / "docs" / "rules.md").read_text(encoding="utf-8")
+    assert rewrite(text) == text, "stale; run: python -m secondread.config.reference docs/rules.md"
+    for keyword in ATTRIBUTES:
+        assert f"`{keyword}`" in text
 
 
 def test_a_stale_block_is_rewritten() -> None:

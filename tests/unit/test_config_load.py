@@ -12,6 +12,7 @@ from secondread.config.checks import remarks
 from secondread.config.load import examine, load
 from secondread.config.settings import GIB, Settings
 from secondread.config.template import render_template
+from secondread.domain.condition import AttributeTest, PeerTest
 from secondread.errors import EXIT_CONFIGURATION, ConfigurationError
 
 GOOD = """\
@@ -80,7 +81,12 @@ def test_a_good_file_becomes_domain_records(write: Write, tmp_path: Path) -> Non
     (destination,) = settings.destinations
     assert destination.calling_ae_title == "NODE1"
     (rule,) = settings.rules
-    assert (rule.model, rule.destinations, rule.peers) == ("brain_mr", ("pacs",), ("mr1",))
+    assert (rule.model, rule.destinations, rule.priority) == ("brain_mr", ("pacs",), 5)
+    assert rule.when == (
+        PeerTest(("mr1",)),
+        AttributeTest("Modality", one_of=("MR",)),
+        AttributeTest("StudyDescription", pattern="(?i)head"),
+    )
     assert rule.report_not_analysed
     (model,) = settings.models
     assert Path(model.path).name == "brain_mr"
@@ -109,7 +115,7 @@ def test_the_template_passes_with_its_examples_switched_on(write: Write, tmp_pat
     examples = [
         line.removeprefix("# ")
         for line in lines[start:]
-        if line.startswith("# [[") or (line.startswith("# ") and " = " in line)
+        if line.startswith(("# [", "# ]", "#   ")) or (line.startswith("# ") and " = " in line)
     ]
     settings = load(write("\n".join(lines[:start] + examples)), {})
     assert (len(settings.peers), len(settings.destinations), len(settings.rules)) == (1, 1, 1)

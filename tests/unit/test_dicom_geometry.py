@@ -1,4 +1,4 @@
-"""The refusals by name; what is accepted is in ``tests/property/test_geometry.py``."""
+"""Each outcome of stacking by its name; ``tests/property/test_geometry.py`` has the rest."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedMRImageStorage, UltrasoundMultiFrameImageStorage
 
 from secondread.assembly.volume import read_volume
-from secondread.dicom.geometry import position_tolerance_mm, stack
+from secondread.dicom.geometry import orientation_name, position_tolerance_mm, stack
 from secondread.dicom.headers import read_slice
-from secondread.errors import GeometryError
+from secondread.dicom.stacked import all_planes
+from secondread.errors import GeometryError, PixelDataError
 from tests.slices import (
     decimal_strings,
     instance_of,
@@ -22,10 +23,11 @@ from tests.slices import (
 )
 
 
-def _stack(tmp_path, datasets, write=store):
+def _stack(tmp_path, datasets, write=store, same_pixels=None):
     for number, dataset in enumerate(datasets):
         dataset.SOPInstanceUID = f"2.25.3000{number}"
-    return stack([read_slice(write(dataset, tmp_path)) for dataset in datasets])
+    headers = [read_slice(write(dataset, tmp_path)) for dataset in datasets]
+    return stack(headers, same_pixels=same_pixels)
 
 
 def _refusal(tmp_path, datasets, write=store) -> GeometryError:
@@ -49,6 +51,21 @@ def test_slices_run_along_the_cross_product_of_the_directions(tmp_path):
     volume = _stack(tmp_path, series)
     np.testing.assert_allclose(volume.affine_lps[:3, 0], [0, 0, -3])
     np.testing.assert_allclose(volume.affine_lps[:3, 3], [0, 0, 12])
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"SpacingBetweenSlices": "0", "SliceThickness": "0"},
+        {"SpacingBetweenSlices": "-3", "SliceLocation": "17"},
+        {"SliceThickness": "12", "GantryDetectorTilt": "30"},
+        {"InstanceNumber": None},
+    ],
+)
+def test_what_scanners_fill_in_differently_is_not_asked(tmp_path, attributes):
+    volume = _stack(tmp_path, make_series(4, 2.5, **attributes))
+    assert volume.spacing_mm == (2.5, 1.0, 1.0)
+    assert volume.tilt_degrees == 0.0
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -154,7 +171,7 @@ def test_one_place_only(tmp_path):
     series = make_series(5, ImagePositionPatient=["0", "0", "0"])
     error = _refusal(tmp_path, series)
     assert error.outcome == "duplicate-positions"
-    assert "5 or more of its 5 images share a position" in str(error)
+    assert "All of its 5 images share one position" in str(error)
 
 
 def test_missing_slices_are_counted_and_placed(tmp_path):
@@ -197,16 +214,146 @@ def test_a_spacing_that_creeps_is_uneven(tmp_path):
     assert _refusal(tmp_path, series).outcome == "uneven-spacing"
 
 
-def test_a_tilt_is_named_even_where_slices_are_missing(tmp_path):
-    lean = np.tan(np.radians(18.5)) * 3
-    series = [
-        make_slice(np.zeros((4, 4), np.int16), (0, lean * number, 3 * number), number)
-        for number in range(1, 12)
-        if number not in {4, 8}
+def _leaning(degrees, numbers=range(1, 12)):
+    lean = np.tan(np.radians(degrees)) * 3
+    return [
+        make_slice(np.full((4, 4), number, np.int16), (0, lean * number, 3 * number), number)
+        for number in numbers
+    ]
+
+
+@pytest.mark.parametrize("degrees", [18.5, -18.5, 0.5])
+def test_a_tilted_stack_has_a_sheared_affine(tmp_path, degrees):
+    volume = _stack(tmp_path, _leaning(degrees))
+    assert volume.tilt_degrees == pytest.approx(abs(degrees))
+    assert volume.spacing_mm == pytest.approx((3, 1, 1))
+    np.testing.assert_allclose(
+        volume.affine_lps[:3, 0], (0, 3 * np.tan(np.radians(degrees)), 3), atol=1e-9
+    )
+
+
+def test_a_lean_within_the_tolerance_is_no_tilt(tmp_path):
+    assert _stack(tmp_path, _leaning(0.2)).tilt_degrees == 0.0
+    assert _stack(tmp_path, _leaning(-0.24)).tilt_degrees == 0.0
+
+
+def test_missing_slices_of_a_tilted_stack_are_named(tmp_path):
+    error = _refusal(tmp_path, _leaning(18.5, [1, 2, 3, 5, 6, 7]))
+    assert error.outcome == "missing-slices"
+    assert "between image 3 at" in str(error)
+    assert "and image 5 at" in str(error)
+
+
+def test_an_uneven_stack_that_leans_says_both(tmp_path):
+    series = _leaning(18.5)
+    lean = np.tan(np.radians(18.5))
+    for number, dataset in enumerate(series[6:]):
+        dataset.ImagePositionPatient = decimal_strings(
+            (0, lean * (20 + 5 * number), 20 + 5 * number)
+        )
+    error = _refusal(tmp_path, series)
+    assert error.outcome == "uneven-spacing"
+    assert str(error).endswith("varies from 2.00 to 5.00 mm; they also lean by 18.5 degrees.")
+
+
+@pytest.mark.parametrize("moved", [0, 4, 10])
+def test_the_slice_beside_the_line_is_named_even_at_an_end(tmp_path, moved):
+    series = _leaning(10)
+    series[moved].ImagePositionPatient = [
+        "5",
+        *decimal_strings(series[moved].ImagePositionPatient[1:]),
     ]
     error = _refusal(tmp_path, series)
-    assert error.outcome == "gantry-tilt"
-    assert "18.5 degrees" in str(error)
+    assert error.outcome == "displaced-slices"
+    assert f"image {moved + 1} at" in str(error)
+    assert "5.00 mm beside it" in str(error)
+
+
+def test_two_slices_side_by_side_in_one_plane(tmp_path):
+    series = make_series(5)
+    series.append(make_slice(np.zeros((16, 16), np.int16), (40, 0, 9), 6))
+    error = _refusal(tmp_path, series)
+    assert error.outcome == "displaced-slices"
+    assert "image 3 at (0.0, 0.0, 9.0) mm and image 6 at (40.0, 0.0, 9.0) mm" in str(error)
+
+
+def _copied(numbers=(2, 3)):
+    """Five slices and copies of some, whose numbers go on."""
+    series = make_series(5)
+    for at, number in enumerate(numbers):
+        series.append(make_slice(np.full((16, 16), number, np.int16), (0, 0, 3 * number), 6 + at))
+    return series
+
+
+def test_copies_are_left_out_and_listed(tmp_path):
+    volume = _stack(tmp_path, _copied()[::-1], same_pixels=lambda one, other: True)
+    assert [item.header for item in volume.planes] == [6, 5, 4, 3, 2]
+    assert [item.header for item in volume.dropped] == [1, 0]
+
+
+def test_without_a_look_at_the_pixels_copies_are_an_error(tmp_path):
+    error = _refusal(tmp_path, _copied())
+    assert error.outcome == "duplicate-positions"
+    assert "image 2 at (0.0, 0.0, 6.0) mm and image 6 at (0.0, 0.0, 6.0) mm" in str(error)
+
+
+def test_different_images_at_one_place_are_named_as_such(tmp_path):
+    with pytest.raises(GeometryError) as caught:
+        _stack(tmp_path, _copied(), same_pixels=lambda one, other: False)
+    assert caught.value.outcome == "duplicate-positions"
+    assert str(caught.value) == (
+        "2 of its 7 images lie at the position of another, the first two are image 2 at "
+        "(0.0, 0.0, 6.0) mm and image 6 at (0.0, 0.0, 6.0) mm; their pixels differ."
+    )
+
+
+def test_images_at_one_place_that_cannot_be_decoded_are_duplicates(tmp_path):
+    def damaged(one, other):
+        raise PixelDataError("It was cut short.", outcome="truncated-pixels")
+
+    with pytest.raises(GeometryError, match="cannot be compared: It was cut short\\.$") as caught:
+        _stack(tmp_path, _copied(), same_pixels=damaged)
+    assert caught.value.outcome == "duplicate-positions"
+
+
+def test_copies_do_not_make_a_volume_of_too_few_slices(tmp_path):
+    series = make_series(2) + make_series(2)
+    with pytest.raises(GeometryError) as caught:
+        _stack(tmp_path, series, same_pixels=lambda one, other: True)
+    assert caught.value.outcome == "not-enough-slices"
+
+
+def test_some_planes_of_a_series_are_stacked_alone(tmp_path):
+    series = make_series(5) + make_series(
+        5, 4.0, ImageOrientationPatient=["0", "1", "0", "0", "0", "1"]
+    )
+    for number, dataset in enumerate(series[5:]):
+        dataset.ImagePositionPatient = [str(4 * number), "0", "0"]
+    for number, dataset in enumerate(series):
+        dataset.SOPInstanceUID = f"2.25.3000{number}"
+    headers = [read_slice(store(dataset, tmp_path)) for dataset in series]
+    planes = all_planes(headers)
+    assert stack(headers, planes[:5]).orientation == "axial"
+    assert stack(headers, planes[5:]).orientation == "sagittal"
+    assert stack(headers, planes[5:]).spacing_mm[0] == 4.0
+    with pytest.raises(GeometryError) as caught:
+        stack(headers)
+    assert caught.value.outcome == "mixed-orientations"
+
+
+@pytest.mark.parametrize(
+    ("normal", "name"),
+    [
+        ((0, 0, 1), "axial"),
+        ((0.1, 0.2, -0.9), "axial"),
+        ((-5, 0, 0), "sagittal"),
+        ((0, -1, 0.3), "coronal"),
+        ((1, 1, 0), "oblique"),
+        ((0, 0.5, 1), "oblique"),
+    ],
+)
+def test_how_slices_lie_has_a_name(normal, name):
+    assert orientation_name(np.array(normal, float)) == name
 
 
 def test_the_tolerance_is_small():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from typing import Any
 
 import pytest
@@ -133,6 +134,27 @@ def test_sequences_that_matter_are_noted(tag: int, keyword: str) -> None:
     outline = Outline(IMAGE, frozenset({PIXEL_DATA, tag}), 500, 24, True)
     found = examine(outline, Announcement(MR, "1.2.3", EXPLICIT))
     assert found.facts[keyword] is True
+
+
+def test_what_tells_volumes_of_one_series_apart_is_a_fact() -> None:
+    found = facts_of(
+        {
+            0x00080032: b"101530.5",
+            0x00180081: b"4.60",
+            0x00180086: b"2 ",
+            0x00181210: b"H31s",
+            0x00189087: struct.pack("<d", 1000),
+            0x00189089: struct.pack("<3d", 0, 0.6, 0.8),
+            0x00200012: b"4 ",
+            0x00200100: b"3 ",
+        }
+    )
+    assert found["AcquisitionTime"] == 36930.5
+    assert (found["EchoTime"], found["EchoNumbers"]) == (4.6, 2.0)
+    assert found["ConvolutionKernel"] == "H31S"
+    assert found["DiffusionBValue"] == 1000.0
+    assert found["DiffusionGradientOrientation"] == "0.000\\0.600\\0.800"
+    assert (found["AcquisitionNumber"], found["TemporalPositionIdentifier"]) == (4, 3.0)
 
 
 def test_facts_are_small_whatever_the_values() -> None:

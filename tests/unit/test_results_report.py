@@ -7,7 +7,10 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from secondread.errors import ResultError
+from secondread.errors import GateError, ResultError
+from secondread.results.context import Predecessor
+from secondread.results.gate_report import Expectation, check_report
+from secondread.results.report import COMPREHENSIVE_3D_SR_STORAGE
 from secondread.results.transcript import read_report
 from secondread.results.write import write_refusal, write_results
 from tests.result_cases import make_case
@@ -158,3 +161,73 @@ def test_without_any_source_there_is_no_patient_to_report_on(tmp_path):
     context = replace(make_case(tmp_path / "series").context, volume=None, sources=())
     with pytest.raises(ResultError):
         write_refusal(context, REASON, tmp_path)
+
+
+def replacing(case, version=2):
+    """The context of a new version, and the report that it replaces."""
+    study = str(case.context.sources[0].StudyInstanceUID)
+    before = Predecessor(study, "2.25.11", COMPREHENSIVE_3D_SR_STORAGE, "2.25.12")
+    job = replace(case.context.job, version=version, predecessor_id=1)
+    return replace(case.context, job=job, predecessor=before), before
+
+
+def test_a_new_version_names_the_report_that_it_replaces(tmp_path):
+    case = make_case(tmp_path / "series")
+    context, before = replacing(case)
+    objects, report = report_of(replace(case, context=context), tmp_path)
+    assert report.predecessors == {before.sop_instance_uid}
+    assert any(text.startswith("This is version 2 of the analysis") for text in report.comments)
+    assert "measurements, version 2 [RESEARCH]" in report.series_description
+    found = pydicom.dcmread(tmp_path / objects[-1].path)
+    (study,) = found.PredecessorDocumentsSequence
+    (series,) = study.ReferencedSeriesSequence
+    (instance,) = series.ReferencedSOPSequence
+    assert (
+        study.StudyInstanceUID,
+        series.SeriesInstanceUID,
+        instance.ReferencedSOPClassUID,
+        instance.ReferencedSOPInstanceUID,
+    ) == (found.StudyInstanceUID, "2.25.11", COMPREHENSIVE_3D_SR_STORAGE, "2.25.12")
+
+
+def test_a_refusal_can_replace_a_report_too(tmp_path):
+    context, before = replacing(make_case(tmp_path / "series"))
+    _, report = refusal_of(replace(context, volume=None), tmp_path)
+    assert report.predecessors == {before.sop_instance_uid}
+    assert report.completion == "PARTIAL"
+
+
+def test_versions_share_no_uid_and_no_series_number(tmp_path):
+    case = make_case(tmp_path / "series")
+    first = write_results(case.context, case.labels, tmp_path / "1")
+    second = write_results(replacing(case)[0], case.labels, tmp_path / "2")
+    third = write_results(replacing(case, 3)[0], case.labels, tmp_path / "3")
+    headers = [
+        pydicom.dcmread(tmp_path / folder / item.path, stop_before_pixels=True)
+        for folder, objects in (("1", first), ("2", second), ("3", third))
+        for item in objects
+    ]
+    for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber"):
+        assert len({str(header[keyword].value) for header in headers}) == 6
+    assert [int(header.SeriesNumber) for header in headers] == [281, 282, 283, 284, 285, 286]
+    assert "version" not in headers[0].SeriesDescription
+
+
+def test_the_hundredth_version_still_has_a_series_number_of_its_source(tmp_path):
+    case = make_case(tmp_path / "series")
+    context, _ = replacing(case, 100)
+    assert (context.series_number("seg"), context.series_number("sr")) == (297, 298)
+
+
+def test_the_gate_wants_exactly_the_predecessor(tmp_path):
+    case = make_case(tmp_path / "series")
+    context, before = replacing(case)
+    context = replace(context, volume=None)
+    made, _ = refusal_of(context, tmp_path)
+    expected = Expectation(measured=(), segments={}, segmentation_uid="", refusal=REASON)
+    check_report(tmp_path / made.path, context, expected)
+    with pytest.raises(GateError, match="the report that it replaces"):
+        check_report(tmp_path / made.path, replace(context, predecessor=None), expected)
+    foreign = replace(context, predecessor=replace(before, study_instance_uid="1.2.3"))
+    with pytest.raises(GateError, match="another study"):
+        check_report(tmp_path / made.path, foreign, expected)

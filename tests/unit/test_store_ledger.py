@@ -45,7 +45,7 @@ def study_in_analysis(ledger: Ledger, *jobs: PlannedJob) -> int:
         study = change.studies.find("1.9")
         change.studies.move(study, StudyState.ASSEMBLING, 106.0, "quiet")
         for job in jobs:
-            change.jobs.add(study.id, job, 107.0)
+            change.jobs.add(study.id, job, [], 107.0)
         change.studies.move(change.studies.get(study.id), StudyState.ANALYSING, 108.0, "planned")
     return study.id
 
@@ -122,8 +122,8 @@ def test_urgent_job_goes_first(ledger: Ledger) -> None:
 def test_same_images_make_no_second_job(ledger: Ledger) -> None:
     study_id = study_in_analysis(ledger, planned("a"))
     with ledger.begin() as change:
-        assert change.jobs.add(study_id, planned("a"), 300.0) is None
-        assert change.jobs.add(study_id, planned("b"), 300.0) is not None
+        assert change.jobs.add(study_id, planned("a"), [], 300.0) is None
+        assert change.jobs.add(study_id, planned("b"), [], 300.0) is not None
         assert len(change.jobs.of_study(study_id)) == 2
 
 

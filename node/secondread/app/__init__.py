@@ -111,12 +111,17 @@ def _run_intake(settings: Settings, ledger: Ledger, spool: Spool, stop: threadin
 
 
 def _run_pipeline(settings: Settings, ledger: Ledger, spool: Spool, stop: threading.Event) -> None:
+    from secondread.app.live_peers import CHECK_S, LivePeers
+    from secondread.assembly.decoding import DecoderPool
     from secondread.inference.engines.local import LocalEngine
-    from secondread.pipeline.assemble import close_quiet_studies
+    from secondread.pipeline.archives import Archives
+    from secondread.pipeline.complete import Complete
     from secondread.pipeline.flow import Flow
     from secondread.pipeline.workplace import Workplace
     from secondread.schedule.timers import Timers
 
+    peers = LivePeers(settings)
+    decoder = DecoderPool()
     place = Workplace(
         ledger=ledger,
         spool=spool,
@@ -128,22 +133,31 @@ def _run_pipeline(settings: Settings, ledger: Ledger, spool: Spool, stop: thread
         rules=settings.rules,
         models=MappingProxyType({model.id: model for model in settings.models}),
         manifests=load_models(settings.models),
+        peers=peers.by_name,
+        decoder=decoder,
     )
     with ledger.begin() as change:
         change.studies.release_claims_of("pipeline:")
         change.jobs.release_claims_of("pipeline:")
     engine = LocalEngine(settings.slots, settings.device, settings.threads_per_slot)
     timers = Timers()
+    destinations = {destination.name: destination for destination in settings.destinations}
+    archives = Archives(ledger, place.clock, destinations)
+    complete = Complete(place, archives)
     try:
         for manifest in list(place.manifests.values())[:1]:
             engine.warm(manifest.id, str(manifest.folder), manifest.digest)
-        timers.every(_QUIET_POLL_S, "quiet studies", lambda: close_quiet_studies(place))
+        archives.start()
+        timers.every(_QUIET_POLL_S, "complete studies", complete.step)
+        timers.every(CHECK_S, "configuration of peers", peers.check)
         timers.every(_TIDY_S, "work folders", lambda: _tidy(ledger, spool))
         timers.start()
         Flow(place, engine).run(stop)
     finally:
         timers.stop()
+        archives.stop()
         engine.close()
+        decoder.close()
 
 
 def _run_deliver(settings: Settings, ledger: Ledger, spool: Spool, stop: threading.Event) -> None:

@@ -16,9 +16,11 @@ from secondread.access.peers import AccessList
 from secondread.access.quotas import QuotaBook
 from secondread.access.refusals import RefusalBook
 from secondread.access.tls import ServerCertificates, client_context
+from secondread.assembly.completeness import first_look_s, policy, shortest_limit_s
 from secondread.config.reload import Watch
 from secondread.config.settings import Settings
 from secondread.domain.clock import SystemClock
+from secondread.domain.completeness import Completeness
 from secondread.domain.network import Service
 from secondread.errors import (
     EXIT_UNAVAILABLE,
@@ -36,6 +38,7 @@ from secondread.intake.offers import make_offers, storage_classes
 from secondread.intake.reactor import Reactor
 from secondread.intake.reception import Limits, Sender
 from secondread.intake.registrar import Registrar
+from secondread.intake.releases import Releases
 from secondread.intake.reporter import CommitmentReporter
 from secondread.intake.server import Caps, Listening, StorageServer
 from secondread.intake.space import Space
@@ -46,6 +49,7 @@ from secondread.schedule.timers import Timers
 from secondread.store import Ledger, Spool
 from secondread.store.door import held_open
 from secondread.store.durability import Durability
+from secondread.store.studies import Waits
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -125,7 +129,9 @@ class _Intake:
             self._clock,
             read_secret(settings.data_dir),
         )
-        self._registrar = Registrar(rows, self._quiet_s, self._tell_ledger)
+        self._registrar = Registrar(
+            rows, Waits(self._quiet_s, self._look_s, self._limit_s), self._tell_ledger
+        )
         self._limits = Limits(
             settings.max_object_bytes, settings.max_inflated_bytes, settings.minimum_free_bytes
         )
@@ -156,7 +162,8 @@ class _Intake:
             ) from None
         parts.committer.start()
         with self._rows.begin() as change:
-            change.studies.restart_quiet_time(self._clock.now())
+            look_s = min((self._look_s(peer.name) for peer in self._settings.peers), default=0.0)
+            change.studies.restart_quiet_time(self._clock.now(), look_s)
         with held_open(self._settings.data_dir), self._timers(parts.server), self._reports(stop):
             stop.wait()
         parts.server.stop()
@@ -180,6 +187,7 @@ class _Intake:
             new_incoming=self._spool.new_incoming,
             overloaded=lambda: self._registrar.overloaded,
             begin=self._durability.begin,
+            releases=Releases(lambda uids: self._registrar.release(uids, self._clock.now())),
         )
         offers = make_offers(
             storage,
@@ -267,6 +275,19 @@ class _Intake:
         if peer is not None:
             return peer.quiet_s
         return max((peer.quiet_s for peer in self._settings.peers), default=60.0)
+
+    def _look_s(self, peer_name: str) -> float:
+        """After how much silence a peer's study might be complete for any rule."""
+        return first_look_s(self._terms(peer_name))
+
+    def _limit_s(self, peer_name: str) -> float:
+        """The shortest of the longest waits for a peer's study."""
+        return shortest_limit_s(self._terms(peer_name))
+
+    def _terms(self, peer_name: str) -> Iterator[Completeness]:
+        peer, quiet_s = self._access.peer(peer_name), self._quiet_s(peer_name)
+        for rule in (None, *self._settings.rules):
+            yield policy(peer, rule, quiet_s)
 
     @contextmanager
     def _timers(self, server: StorageServer) -> Iterator[None]:

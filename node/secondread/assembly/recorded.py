@@ -7,6 +7,7 @@ from typing import Any
 from secondread.dicom.contexts import UNCOMPRESSED_SYNTAXES
 from secondread.dicom.headers import PixelLayout, SliceHeader
 from secondread.dicom.planes import Plane
+from secondread.dicom.traits import CLASSIC, Trait
 from secondread.domain.instance import Instance
 
 _NATIVE = frozenset(syntax.uid for syntax in UNCOMPRESSED_SYNTAXES)
@@ -20,18 +21,23 @@ _ELSEWHERE = ("ModalityLUTSequence", "PerFrameFunctionalGroupsSequence")
 
 
 def recorded_slice(instance: Instance) -> SliceHeader | None:
-    """What ``read_slice`` would say about a single-frame image with native pixels.
+    """What ``read_slice`` would say about a single-frame image.
 
-    Free text, such as the descriptions, is not recorded and stays empty.
+    Free text, such as the descriptions, and the attributes that rules ask for are not recorded and
+    stay empty.
 
     Returns:
         None where the record is not enough and the file must be read: an older row, several
-        frames, pixels that are compressed or deflated, a value that intake could not read.
+        frames, a deflated data set, pixels that are not encoded as its transfer syntax says, a
+        value that intake could not read.
     """
     facts = instance.facts
-    if instance.data_offset <= 0 or instance.pixel_offset < 0 or instance.pixel_length < 0:
+    if instance.data_offset <= 0 or instance.pixel_offset < 0:
         return None
-    if instance.transfer_syntax_uid not in _NATIVE or facts.get("NumberOfFrames", 1) > 1:
+    encapsulated = instance.pixel_length < 0
+    if (instance.transfer_syntax_uid in _NATIVE) is encapsulated:
+        return None
+    if facts.get("NumberOfFrames", 1) > 1:
         return None
     if any(name not in facts for name in _NEEDED) or any(name in facts for name in _ELSEWHERE):
         return None
@@ -69,13 +75,30 @@ def _plane(facts: Any) -> Plane:
         slope=float(facts.get("RescaleSlope", "1")),
         intercept=float(facts.get("RescaleIntercept", "0")),
         unreadable=(),
+        traits=tuple(sorted(_traits(facts).items())),
     )
+
+
+def _traits(facts: Any) -> dict[str, Trait]:
+    traits: dict[str, Trait] = {}
+    for place in CLASSIC.values():
+        value = facts.get(place.keyword)
+        if isinstance(value, list):
+            # Image Type, whose values were recorded one by one.
+            traits[place.keyword] = "\\".join(value).upper()
+        elif isinstance(value, (int, float)):
+            traits[place.keyword] = float(value)
+        elif value is not None:
+            traits[place.keyword] = value
+    return traits
 
 
 def _layout(instance: Instance) -> PixelLayout:
     facts = instance.facts
     allocated = facts["BitsAllocated"]
     stored = facts.get("BitsStored") or allocated
+    encapsulated = instance.pixel_length < 0
+    value_offset = instance.data_offset + instance.pixel_offset
     return PixelLayout(
         transfer_syntax_uid=instance.transfer_syntax_uid,
         frames=1,
@@ -88,7 +111,8 @@ def _layout(instance: Instance) -> PixelLayout:
         high_bit=facts.get("HighBit", stored - 1),
         signed=facts.get("PixelRepresentation") == 1,
         kind="integer" if facts["Rows"] and facts["Columns"] else "",
-        offset=instance.data_offset + instance.pixel_offset,
-        length_bytes=instance.pixel_length,
+        offset=0 if encapsulated else value_offset,
+        length_bytes=0 if encapsulated else instance.pixel_length,
         modality_table=False,
+        items_offset=value_offset if encapsulated else 0,
     )

@@ -2,55 +2,74 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from secondread.assembly.envelope import Verdict, is_worth_stacking, judge
-from secondread.assembly.series import SeriesHeaders
+from secondread.assembly.conditions import Circumstances, attributes_of
+from secondread.assembly.envelope import Offer, Verdict, judge, name_of, why_not_preferred
+from secondread.assembly.wanting import Wish, wish
 from secondread.bundles.manifest import Manifest
-from secondread.dicom.geometry import Stack, stack
-from secondread.domain.instance import Instance
 from secondread.domain.job import Candidate, Plan, PlannedJob
-from secondread.domain.network import Rule
+from secondread.domain.network import LateImages, Rule
+from secondread.domain.series import SeriesSummary, digest
 from secondread.domain.study import Study
-from secondread.errors import ConfigurationError, GeometryError
+from secondread.errors import ConfigurationError
 
 _NAMED_SERIES_MAX = 6
-_IDENTIFIER_RANK = tuple[bool, int, str]
+_PARTS_APART_MAX = 8
+"""Parts of one series with one and the same reason that have a candidate each."""
+_NO_INPUT = frozenset({"secondary-capture", "unwanted"})
+_Judged = tuple[Offer, Verdict]
+_Rank = tuple[bool, int, str]
 
 
 def plan(
     study: Study,
-    series: Sequence[SeriesHeaders],
+    series: Sequence[SeriesSummary],
     rules: Sequence[Rule],
     manifests: Mapping[str, Manifest],
+    *,
+    explained: bool = True,
 ) -> Plan:
     """Decide what is to be done with a complete study; the same study gives the same plan.
 
-    Every rule that wants the study gives one job: on the series with the most slices, and among
-    those with the finest voxels, that lies inside the model's envelope and is one sound volume; or
-    a refusal that says of each series why it is not. Neither names a person: series are named by
-    their numbers, for a description is free text.
+    Every rule that wants the study gives one job: on the best part of a series that the rule asks
+    for and that lies inside the model's envelope, or a refusal that says of each series why it is
+    not. Best is the one for which the first of the model's preferred conditions holds, then the
+    second, and so on; then most slices, finest voxels, lowest series number. Neither plan nor
+    refusal names a person: series are named by their numbers, for a description is free text.
+
+    Args:
+        study: where it came from and when.
+        series: its series, in any order.
+        rules: those that are to be asked.
+        manifests: of the models that are loaded, by id.
+        explained: whether the answers contain what each condition was compared with, which takes
+            most of the time.
 
     Raises:
         ConfigurationError: a rule names a model that is not loaded.
     """
     if not rules:
         return Plan((), "There are no rules, so nothing is analysed.")
-    geometries = {
-        item.series_instance_uid: _geometry(item) for item in series if is_worth_stacking(item)
-    }
-    jobs = []
-    objections = []
+    circumstances = Circumstances(peer=study.peer, first_at=study.first_at)
+    offers = tuple(_offers(sorted(series, key=_rank)))
+    jobs, answers = [], []
     for rule in rules:
-        if objection := _objection(rule, study, series):
-            objections.append(f"rule '{rule.name}' {objection}")
-        else:
-            jobs.append(_job(rule, series, geometries, _manifest(rule, manifests)))
+        wanted = wish(rule, offers, circumstances, explained=explained)
+        answers.append(wanted.answer)
+        if wanted.answer.wanted:
+            jobs.append(_job(rule, offers, wanted, _manifest(rule, manifests)))
     if jobs:
-        return Plan(tuple(jobs), "")
-    return Plan((), f"No rule wants this study: {'; '.join(objections)}.")
+        return Plan(tuple(jobs), "", tuple(answers))
+    objections = "; ".join(f"rule '{answer.rule}': {answer.reason[:-1]}" for answer in answers)
+    return Plan((), f"No rule wants this study: {objections}.", tuple(answers))
+
+
+def _offers(series: Sequence[SeriesSummary]) -> Iterator[Offer]:
+    for item in series:
+        for part in item.parts or (None,):
+            yield Offer(item, part, attributes_of(item, part))
 
 
 def _manifest(rule: Rule, manifests: Mapping[str, Manifest]) -> Manifest:
@@ -62,109 +81,118 @@ def _manifest(rule: Rule, manifests: Mapping[str, Manifest]) -> Manifest:
         ) from None
 
 
-def _objection(rule: Rule, study: Study, series: Sequence[SeriesHeaders]) -> str:
-    """Why a rule does not want a study; empty when it does."""
-    if rule.peers and study.peer not in rule.peers:
-        return f"takes studies from {_either(rule.peers)}, not from {study.peer}"
-    found = sorted({item.modality for item in series if item.holds_images})
-    if not found and any(item.unreadable for item in series):
-        return "needs images, and none of the study's can be read from the spool"
-    if not found:
-        # Our own results may come back, and they must not be analysed in their turn.
-        return "needs images, the study has none"
-    if rule.modalities and not set(found) & set(rule.modalities):
-        return f"needs modality {_either(rule.modalities)}, the study has {', '.join(found)}"
-    if rule.study_description:
-        descriptions = {header.study_description for item in series for header in item.headers}
-        if not any(re.search(rule.study_description, text) for text in descriptions):
-            return f"needs a Study Description that matches '{rule.study_description}'"
-    return ""
-
-
-def _either(names: Iterable[str]) -> str:
-    return " or ".join(names)
-
-
-def _geometry(series: SeriesHeaders) -> Stack | GeometryError:
-    try:
-        return stack(series.headers)
-    except GeometryError as error:
-        return error
-
-
-def _job(
-    rule: Rule,
-    series: Sequence[SeriesHeaders],
-    geometries: Mapping[str, Stack | GeometryError],
-    manifest: Manifest,
-) -> PlannedJob:
-    verdicts = [
-        (item, judge(item, geometries.get(item.series_instance_uid), manifest.input))
-        for item in series
-    ]
-    accepted = [pair for pair in verdicts if pair[1].accepted]
+def _job(rule: Rule, offers: Sequence[Offer], wanted: Wish, manifest: Manifest) -> PlannedJob:
+    verdicts = judge(offers, manifest.input, wanted.objections)
+    judged = list(zip(offers, verdicts, strict=True))
+    best = min((pair for pair in judged if pair[1].accepted), key=_by_preference, default=None)
     refusal = ""
-    if accepted:
-        chosen = min(accepted, key=_by_preference)[0]
-        sources = chosen.instances
-    else:
-        ranked = sorted(verdicts, key=_by_nearness)
-        chosen = ranked[0][0]
-        sources = tuple(
-            instance for item in series if item.holds_images for instance in item.instances
-        )
+    if best is None:
+        ranked = sorted(judged, key=_by_nearness)
         refusal = _refusal(manifest, ranked)
+    offer = best[0] if best else ranked[0][0]
     return PlannedJob(
         rule=rule.name,
         model_id=manifest.id,
         model_version=manifest.version,
-        series_instance_uid=chosen.series_instance_uid,
-        input_digest=digest(sources),
+        series_instance_uid=offer.series.series_instance_uid,
+        input_digest=_input_digest(rule, judged, best),
         priority=rule.priority,
         refusal=refusal,
-        candidates=tuple(_candidate(item, verdict, chosen) for item, verdict in verdicts),
+        candidates=_candidates(judged, best, manifest),
+        part=offer.part.name if best and offer.part else "",
     )
 
 
-def digest(instances: Iterable[Instance]) -> str:
-    """sha256 over the sorted (SOP Instance UID, sha256) of the objects, as hex."""
-    total = hashlib.sha256()
-    for uid, content in sorted((item.sop_instance_uid, item.sha256) for item in instances):
-        total.update(f"{uid} {content}\n".encode())
-    return total.hexdigest()
+def _input_digest(rule: Rule, judged: Sequence[_Judged], best: _Judged | None) -> str:
+    """What the job depends on: what the model gets, or all that it might have got."""
+    chosen = best[0].part.digest if best and best[0].part else ""
+    is_any = rule.late_images is LateImages.ANY
+    if chosen and not is_any:
+        return chosen
+    # Our own results may come back, and they must not be taken for something new.
+    images = [pair for pair in judged if pair[0].series.holds_images]
+    if not is_any:
+        # Nor does a screen shot that comes late make another report of a refusal necessary.
+        images = [pair for pair in images if pair[1].outcome not in _NO_INPUT] or images
+    return digest(
+        {(offer.series.series_instance_uid, offer.series.digest) for offer, _ in images}, chosen
+    )
 
 
-def _by_preference(pair: tuple[SeriesHeaders, Verdict]) -> tuple[int, float, _IDENTIFIER_RANK]:
-    series, verdict = pair
-    return -verdict.slices, round(verdict.voxel_mm3, 4), _rank(series)
-
-
-def _by_nearness(pair: tuple[SeriesHeaders, Verdict]) -> tuple[int, int, _IDENTIFIER_RANK]:
-    series, verdict = pair
-    return -verdict.progress, -verdict.slices, _rank(series)
-
-
-def _rank(series: SeriesHeaders) -> _IDENTIFIER_RANK:
+def _rank(series: SeriesSummary) -> _Rank:
     return series.number is None, series.number or 0, series.series_instance_uid
 
 
-def _candidate(series: SeriesHeaders, verdict: Verdict, chosen: SeriesHeaders) -> Candidate:
+def _by_preference(pair: _Judged) -> tuple[tuple[bool, ...], int, float]:
+    """Between equals the order of the offers decides, which is that of their series' numbers."""
+    offer, verdict = pair
+    return verdict.lacks, -offer.slices, round(verdict.voxel_mm3, 4)
+
+
+def _by_nearness(pair: _Judged) -> tuple[int, int]:
+    offer, verdict = pair
+    return -verdict.progress, -offer.slices
+
+
+def _candidates(
+    judged: Sequence[_Judged], best: _Judged | None, manifest: Manifest
+) -> tuple[Candidate, ...]:
+    """What is thought of each part; many of one series for which it is the same come together."""
+    candidates = tuple(_candidate(pair, best, manifest) for pair in judged)
+    if len(candidates) <= _PARTS_APART_MAX:
+        return candidates
+    alike: dict[Candidate, list[Candidate]] = {}
+    for candidate in candidates:
+        alike.setdefault(replace(candidate, part=""), []).append(candidate)
+    found: list[Candidate] = []
+    for members in alike.values():
+        if len(members) <= _PARTS_APART_MAX:
+            found += members
+        else:
+            named = f"{members[0].part} and {len(members) - 1} more"
+            found.append(replace(members[0], part=named))
+    return tuple(found)
+
+
+def _candidate(pair: _Judged, best: _Judged | None, manifest: Manifest) -> Candidate:
+    offer, verdict = pair
     reason = verdict.reason
-    if verdict.accepted:
-        reason = f"{'Chosen' if series is chosen else 'Suitable, another is better'}: {reason}"
-    return Candidate(series.series_instance_uid, series.description, verdict.accepted, reason)
+    if best is pair:
+        reason = f"Chosen: {reason}"
+    elif best and verdict.accepted:
+        reason = f"Suitable, another is better ({_why_behind(pair, best, manifest)}): {reason}"
+    described = offer.attributes.get("SeriesDescription", ())
+    return Candidate(
+        series_instance_uid=offer.series.series_instance_uid,
+        description=str(described[0]) if described else "",
+        accepted=verdict.accepted,
+        reason=reason,
+        part=offer.part.name if offer.part else "",
+    )
 
 
-def _refusal(manifest: Manifest, ranked: Sequence[tuple[SeriesHeaders, Verdict]]) -> str:
+def _why_behind(pair: _Judged, best: _Judged, manifest: Manifest) -> str:
+    """Why another offer that can be taken goes before this one."""
+    offer, verdict = pair
+    for at, (lacks, best_lacks) in enumerate(zip(verdict.lacks, best[1].lacks, strict=True)):
+        if lacks and not best_lacks:
+            return why_not_preferred(offer, manifest.input, at)
+    if offer.slices < best[0].slices:
+        return "it has fewer slices"
+    if _by_preference(pair) > _by_preference(best):
+        return "its voxels are coarser"
+    return "it comes later"
+
+
+def _refusal(manifest: Manifest, ranked: Sequence[_Judged]) -> str:
     """One paragraph: the nearest miss first, the rest by how near they came."""
+    misses: dict[tuple[str, str], list[Offer]] = {}
+    for offer, verdict in ranked:
+        misses.setdefault((offer.series.series_instance_uid, verdict.reason), []).append(offer)
+    named = list(misses.items())[:_NAMED_SERIES_MAX]
     sentences = [f"No series of this study can be analysed by {manifest.title}."]
-    for series, verdict in ranked[:_NAMED_SERIES_MAX]:
-        sentences.append(f"{_name(series)}: {verdict.reason}")
-    rest = len(ranked) - _NAMED_SERIES_MAX
-    if rest > 0:
-        sentences.append(f"{rest} more series do not fit either.")
+    sentences += [f"{name_of(offers)}: {reason}" for (_, reason), offers in named]
+    rest = {uid for uid, _ in misses} - {uid for (uid, _), _ in named}
+    if rest:
+        sentences.append(f"{len(rest)} more series do not fit either.")
     return " ".join(sentences)
-
-
-def _name(series: SeriesHeaders) -> str:
-    return "A series without a number" if series.number is None else f"Series {series.number}"

@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from secondread import __version__
-from secondread.cli import config, doctor, model, peer, send, serve, study
+from secondread.cli import config, doctor, model, peer, rule, send, serve, study
 from secondread.cli.output import print_error, print_json
 from secondread.errors import (
     EXIT_FAILED,
@@ -41,6 +41,7 @@ app.command("serve")(serve.serve)
 app.command("send")(send.send)
 app.add_typer(peer.app, name="peer")
 app.add_typer(study.app, name="study")
+app.add_typer(rule.app, name="rule")
 app.add_typer(model.app, name="model")
 app.add_typer(config.app, name="config")
 app.command("doctor")(doctor.doctor)

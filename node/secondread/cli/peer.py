@@ -13,6 +13,7 @@ from secondread.cli.peer_edit import NameArgument, add_peer, edit_peer, find_pee
 from secondread.cli.refusal import allow_refusal, list_refusals
 
 if TYPE_CHECKING:
+    from secondread.domain.completeness import Completeness
     from secondread.domain.network import Peer
 
 app = typer.Typer(help="Who the node talks to: senders and destinations.", no_args_is_help=True)
@@ -91,6 +92,7 @@ def peer_document(peer: Peer) -> dict[str, Any]:
         "has_passcode": bool(peer.passcode_hash),
         "host": peer.host,
         "port": peer.port,
+        "complete": peer.complete,
     }
 
 
@@ -137,8 +139,27 @@ def _facts(peer: Peer) -> Iterator[tuple[str, str]]:
     yield "GiB per hour", _limit(quotas.bytes_per_hour / GIB)
     yield "Highest priority", peer.priority_max.name.lower()
     yield "Study complete after", f"{peer.quiet_s:g} s without a new object"
+    if peer.complete is not None:
+        yield "Waits besides for", _waits(peer.complete)
     called = f"{peer.host or 'where it called from'}, port {peer.port}" if peer.port else "no port"
     yield "Can be called at", called
+
+
+def _waits(terms: Completeness) -> str:
+    """What differs from the quiet time alone."""
+    parts = []
+    if terms.learn:
+        bounds = f"{terms.quiet_min_s:g} to {terms.quiet_max_s:g} s"
+        parts.append(f"a quiet time that is learned, {bounds}")
+    if terms.on_release:
+        parts.append("the end of its association")
+    if terms.counts:
+        parts.append("announced numbers of images")
+    parts += [f"the series '{series.name}'" for series in terms.series]
+    if terms.ask:
+        parts.append(f"the count of '{terms.ask}'")
+    limit = f"for {terms.wait_max_s:g} s at most" if terms.wait_max_s else "without a limit"
+    return f"{', '.join(parts) or 'nothing'}; {limit}, then: {terms.at_limit}"
 
 
 def _limit(number: float) -> str:

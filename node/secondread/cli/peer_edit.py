@@ -62,6 +62,10 @@ def edit_peer(
     as_json: JsonOption = False,
 ) -> None:
     """Change a peer; only what is given changes, and an empty value takes a setting out."""
+    from secondread.config.blocks import Kind, RowChange
+    from secondread.config.references import renamings
+    from secondread.config.source import read_source
+
     values = peer_values(options)
     if rename is not None:
         values["name"] = rename
@@ -72,9 +76,9 @@ def edit_peer(
     def plan(settings: Settings) -> Sequence[RowChange]:
         peer = find_peer(settings, name)
         _check_tls(peer, values)
-        changes, rules = _edition(settings, name, values)
-        renamed[:] = rules
-        return changes
+        rules = renamings(read_source(config).raw, name, rename) if rename else ()
+        renamed[:] = [rule.name for rule in rules]
+        return [RowChange(Kind.CHANGE, "peers", name, values), *rules]
 
     record = Record(CHANGED, f"Peer '{name}' was changed", name, values)
     made = commit_peers(config, plan, record)
@@ -104,10 +108,11 @@ def remove_peer(
     from secondread.cli.output import print_json, print_line
     from secondread.config.blocks import Kind, RowChange
     from secondread.config.edit import draft
+    from secondread.config.source import read_source
 
     def plan(settings: Settings) -> Sequence[RowChange]:
         find_peer(settings, name)
-        _check_unused(settings, name)
+        _check_unused(read_source(config).raw, name)
         return [RowChange(Kind.REMOVE, "peers", name, {})]
 
     before = draft(config, plan).settings
@@ -241,21 +246,6 @@ def _addition(settings: Settings, name: str, values: Mapping[str, object]) -> Ro
     return RowChange(Kind.ADD, "peers", name, values)
 
 
-def _edition(
-    settings: Settings, name: str, values: Mapping[str, object]
-) -> tuple[list[RowChange], list[str]]:
-    """The changes, and the rules that a new name changes too."""
-    from secondread.config.blocks import Kind, RowChange
-
-    changes = [RowChange(Kind.CHANGE, "peers", name, values)]
-    new = values.get("name", name)
-    rules = [rule for rule in settings.rules if name in rule.peers] if new != name else []
-    for rule in rules:
-        peers = [new if peer == name else peer for peer in rule.peers]
-        changes.append(RowChange(Kind.CHANGE, "rules", rule.name, {"peers": peers}))
-    return changes, [rule.name for rule in rules]
-
-
 def _check_tls(peer: Peer, values: Mapping[str, object]) -> None:
     """A certificate implies TLS, so that ``--no-tls`` alone would change nothing."""
     if values.get("tls") is not False:
@@ -272,14 +262,15 @@ def _check_tls(peer: Peer, values: Mapping[str, object]) -> None:
         )
 
 
-def _check_unused(settings: Settings, name: str) -> None:
+def _check_unused(raw: Mapping[str, Any], name: str) -> None:
     """An empty list in a rule means any peer, so a name is not just taken out of it."""
-    rules = [rule.name for rule in settings.rules if name in rule.peers]
-    if rules:
+    from secondread.config.references import rules_naming
+
+    if rules := rules_naming(raw, name):
         shown = " and ".join(f"'{rule}'" for rule in rules)
         raise UsageError(
             f"Peer '{name}' cannot be removed, because [[rules]] {shown} names it. Take it out "
-            f"of 'peers' there first; mind that an empty list means any peer."
+            f"of 'peers' or 'when' there first; mind that an empty list means any peer."
         )
 
 

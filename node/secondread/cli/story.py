@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from secondread.cli.output import iso_time, local_time
+from secondread.cli.output import local_time
+from secondread.cli.story_rules import tell_rule
+from secondread.cli.story_series import SeriesStory, tell_series
 from secondread.domain.commitment import CommitmentState
+from secondread.domain.network import Urgency
 from secondread.domain.states import DeliveryState, JobState, StudyState
 
 if TYPE_CHECKING:
     from secondread.domain.commitment import Commitment
-    from secondread.domain.job import Candidate, Job
+    from secondread.domain.instance import Instance
+    from secondread.domain.job import Candidate, Job, RuleAnswer
     from secondread.domain.notice import Notice
     from secondread.domain.result import OutboxItem
     from secondread.domain.study import Study
@@ -29,15 +33,23 @@ _KINDS = {
 }
 _NOTICE_KINDS = {"mpps": "procedure step", "availability": "availability"}
 _COMMITMENTS_TOLD = 20
+_URGENCY = {Urgency.LOW: ", not urgent", Urgency.MEDIUM: "", Urgency.HIGH: ", urgent"}
 _NO_LIMIT = 1e30
 Check = tuple[str, float, float, float, bool]
 
 
 @dataclass(frozen=True, slots=True)
 class JobStory:
-    """One job, with what was considered, what was checked and where its results went."""
+    """One job, with what was considered, what was checked and where its results went.
+
+    Attributes:
+        objects: how many it is about; 0 where that was not kept.
+        replaced: whether there is a newer version of it.
+    """
 
     job: Job
+    objects: int
+    replaced: bool
     candidates: tuple[Candidate, ...]
     checks: tuple[Check, ...]
     deliveries: tuple[OutboxItem, ...]
@@ -53,24 +65,35 @@ class NoticeStory:
 
 @dataclass(frozen=True, slots=True)
 class StudyStory:
-    """One study; ``series`` is (Series Instance UID, number of objects)."""
+    """One study.
+
+    Attributes:
+        answers: what each rule made of it when it was last asked.
+        not_asked: names of rules that have not been asked, and what was last decided about whether
+            the study is complete for each; '' where nothing was said of it alone.
+    """
 
     study: Study
     log_key: str
-    series: tuple[tuple[str, int], ...]
+    series: tuple[SeriesStory, ...]
+    answers: tuple[RuleAnswer, ...]
+    not_asked: Mapping[str, str]
     notices: tuple[NoticeStory, ...]
     commitments: tuple[Commitment, ...]
     jobs: tuple[JobStory, ...]
     trail: tuple[TrailRow, ...]
 
 
-def read_story(view: Transaction, study: Study, log_key: str) -> StudyStory:
-    """Collect everything that the ledger knows about a study."""
+def read_story(
+    view: Transaction, study: Study, log_key: str, rules: Sequence[str] = ()
+) -> StudyStory:
+    """Collect everything that the ledger knows about a study; ``rules`` are those configured."""
     instances = view.instances.of_study(study.study_instance_uid)
-    series = Counter(instance.series_instance_uid for instance in instances)
     jobs = tuple(
         JobStory(
             job,
+            len(view.jobs.sources(job.id)),
+            view.jobs.has_newer(job),
             view.jobs.candidates(job.id),
             view.jobs.checks(job.id),
             tuple(view.outbox.of_job(job.id)),
@@ -83,16 +106,35 @@ def read_story(view: Transaction, study: Study, log_key: str) -> StudyStory:
         for notice in view.notices.of_study(study.study_instance_uid)
     )
     trail = tuple(view.trail.of_study(study.id))
+    order = {name: at for at, name in enumerate(rules)}
+    answers = sorted(view.studies.answers(study.id), key=lambda a: order.get(a.rule, len(order)))
+    decided: dict[str, str] = {}
+    for row in trail:
+        for name, decision in row.detail.get("completeness", {}).items():
+            decided[name] = decision["reason"]
     asked = sorted({row.detail["commitment"] for row in trail if "commitment" in row.detail})
     return StudyStory(
         study=study,
         log_key=log_key,
-        series=tuple(sorted(series.items())),
+        series=_series(view, study, instances),
+        answers=tuple(answers),
+        not_asked={n: decided.get(n, "") for n in rules if n not in {a.rule for a in answers}},
         notices=notices,
         commitments=tuple(view.commitments.of_ids(asked[-_COMMITMENTS_TOLD:])),
         jobs=jobs,
         trail=trail,
     )
+
+
+def _series(
+    view: Transaction, study: Study, instances: Sequence[Instance]
+) -> tuple[SeriesStory, ...]:
+    """Every series that has come, by number; those whose headers have not been read come last."""
+    counts = Counter(instance.series_instance_uid for instance in instances)
+    summaries = view.series.of_study(study.id)
+    known = [SeriesStory(uid, counts[uid], one) for uid, one in summaries.items() if uid in counts]
+    rest = [SeriesStory(uid, counts[uid], None) for uid in sorted(counts) if uid not in summaries]
+    return (*known, *rest)
 
 
 def tell(story: StudyStory, now: float) -> Iterator[str]:
@@ -106,10 +148,10 @@ def tell(story: StudyStory, now: float) -> Iterator[str]:
     yield "What came"
     yield (
         f"  {study.instances} objects from peer '{study.peer}', "
-        f"{local_time(study.first_at)} to {local_time(study.last_at)}"
+        f"{local_time(study.first_at)} to {local_time(study.last_at)}{_URGENCY[study.urgency]}"
     )
-    for uid, count in story.series:
-        yield f"  {count:5d}  series {uid}"
+    for one in story.series:
+        yield from tell_series(one)
     if story.notices or story.commitments:
         yield ""
         yield "What its senders said and asked"
@@ -117,13 +159,23 @@ def tell(story: StudyStory, now: float) -> Iterator[str]:
         yield f"  {local_time(said.notice.at)}  {_said(said)}"
     for asked in story.commitments:
         yield f"  {local_time(asked.asked_at)}  {_asked(asked, now)}"
+    names = {one.series_instance_uid: one.name for one in story.series}
+    if story.answers or story.not_asked:
+        yield ""
+        yield "What the rules made of it"
+    for answer in story.answers:
+        yield from tell_rule(answer, names)
+    for name, reason in story.not_asked.items():
+        yield f"  Rule '{name}' has not been asked. {reason}".rstrip()
     for entry in story.jobs:
         yield ""
-        yield from _tell_job(entry, now)
+        yield from _tell_job(entry, now, names)
     yield ""
     yield "What happened"
     for row in story.trail:
-        step = f"{row.event} {row.before} → {row.after}" if row.after else row.event
+        step = f"{row.event} {row.before} → {row.after}"
+        if row.before == row.after:
+            step = f"{row.event} {row.after}".rstrip()
         yield f"  {local_time(row.at)}  {step}: {row.text}"
 
 
@@ -134,8 +186,8 @@ def _waits(study: Study, now: float) -> str:
             left = study.due_at - now
             until = local_time(study.due_at)
             if left > 0:
-                return f"Waits for more objects until {until} ({left:.0f} s from now)."
-            return f"Was to be complete at {until}; the node takes it up when it runs."
+                return f"{study.reason} Looked at again at {until}, {left:.0f} s from now."
+            return f"{study.reason} It is due since {until}; the node looks when it runs."
         case StudyState.ASSEMBLING:
             return "Is complete; its series are being looked at."
         case StudyState.ANALYSING:
@@ -161,29 +213,51 @@ def _asked(asked: Commitment, now: float) -> str:
     return text if asked.state is CommitmentState.REPORTED else f"{text}. {asked.reason}"
 
 
-def _tell_job(entry: JobStory, now: float) -> Iterator[str]:
+def _tell_job(entry: JobStory, now: float, names: Mapping[str, str]) -> Iterator[str]:
     job = entry.job
-    yield f"Model {job.model_id} {job.model_version}, by rule '{job.rule}': {_state(job)}"
+    yield f"Model {job.model_id} {job.model_version}, by rule '{job.rule}'{_version(job)}"
+    yield f"  {_state(job)[:1].upper()}{_state(job)[1:]}{_shadow(job)}."
     if job.reason:
         yield f"  {job.reason}"
-    if entry.candidates:
+    if entry.objects:
+        part = f", part '{job.part}'" if job.part else ""
+        whole = names.get(job.series_instance_uid, "the study")
+        yield f"  It is about {entry.objects} objects of {whole}{part}."
+    # What was weighed for an older version is in the JSON document.
+    if entry.candidates and not entry.replaced:
         yield "  Series looked at:"
-    for candidate in entry.candidates:
-        same = candidate.series_instance_uid == job.series_instance_uid
-        chosen = same and candidate.accepted
-        mark = "chosen" if chosen else "fits" if candidate.accepted else "no"
-        name = f"'{candidate.description}'" if candidate.description else "without a description"
-        why = f": {candidate.reason}" if candidate.reason else ""
-        yield f"    {mark:6}  {name}{why}"
-    if entry.checks:
+        for candidate in entry.candidates:
+            yield f"    {_tell_candidate(candidate, job, names)}"
+    if entry.checks and not entry.replaced:
         yield "  Plausibility:"
-    for name, value, low, high, passed in entry.checks:
-        mark = "ok" if passed else "fail"
-        yield f"    {mark:6}  {name} {value:g} ({_range(low, high)})"
+        for name, value, low, high, passed in entry.checks:
+            mark = "ok" if passed else "fail"
+            yield f"    {mark:6}  {name} {value:g} ({_range(low, high)})"
     if entry.deliveries:
         yield "  Results:"
     for item in entry.deliveries:
-        yield f"    {item.state:6}  {_kind(item)} to '{item.destination}'{_delivery(item, now)}"
+        yield f"    {item.state:6}  {kind_of(item)} to '{item.destination}'{_delivery(item, now)}"
+
+
+def _tell_candidate(candidate: Candidate, job: Job, names: Mapping[str, str]) -> str:
+    place = (candidate.series_instance_uid, candidate.part)
+    chosen = candidate.accepted and place == (job.series_instance_uid, job.part)
+    mark = "chosen" if chosen else "fits" if candidate.accepted else "no"
+    name = names.get(candidate.series_instance_uid, "A series")
+    if candidate.description:
+        name += f" '{candidate.description}'"
+    if candidate.part:
+        name += f", {candidate.part}"
+    why = candidate.reason.removeprefix("Chosen: ").removeprefix("Suitable, ")
+    return f"{mark:6}  {name}: {why}" if why else f"{mark:6}  {name}"
+
+
+def _version(job: Job) -> str:
+    return f", version {job.version}" if job.version > 1 else ""
+
+
+def _shadow(job: Job) -> str:
+    return ", in shadow: nothing is sent" if job.shadow else ""
 
 
 def _range(low: float, high: float) -> str:
@@ -201,7 +275,8 @@ def _state(job: Job) -> str:
     return f"{job.outcome}, {job.state}" if job.outcome else str(job.state)
 
 
-def _kind(item: OutboxItem) -> str:
+def kind_of(item: OutboxItem) -> str:
+    """What a result object is, in words."""
     return _KINDS.get(item.sop_class_uid, item.sop_class_uid)
 
 
@@ -211,101 +286,3 @@ def _delivery(item: OutboxItem, now: float) -> str:
         why = f", because: {item.reason}" if item.reason else ""
         return f", try {item.attempts + 1} {when}{why}"
     return f": {item.reason}" if item.reason else ""
-
-
-def story_document(story: StudyStory) -> dict[str, Any]:
-    """The story as one JSON document."""
-    return {
-        "study": study_document(story.study),
-        "log_key": story.log_key,
-        "series": [{"series_instance_uid": uid, "objects": count} for uid, count in story.series],
-        "notices": [_notice_document(entry) for entry in story.notices],
-        "commitments": [_commitment_document(entry) for entry in story.commitments],
-        "jobs": [_job_document(entry) for entry in story.jobs],
-        "trail": [
-            {
-                "at": iso_time(row.at),
-                "event": row.event,
-                "job_id": row.job_id,
-                "before": row.before,
-                "after": row.after,
-                "text": row.text,
-                "detail": dict(row.detail),
-            }
-            for row in story.trail
-        ],
-    }
-
-
-def study_document(study: Study) -> dict[str, Any]:
-    """One study for JSON; times are ISO 8601, UTC."""
-    return {
-        "id": study.id,
-        "study_instance_uid": study.study_instance_uid,
-        "state": study.state,
-        "peer": study.peer,
-        "objects": study.instances,
-        "first_at": iso_time(study.first_at),
-        "last_at": iso_time(study.last_at),
-        "due_at": iso_time(study.due_at),
-        "reason": study.reason,
-    }
-
-
-def _notice_document(entry: NoticeStory) -> dict[str, Any]:
-    notice = entry.notice
-    return {
-        "kind": notice.kind,
-        "peer": notice.peer,
-        "status": notice.status,
-        "at": iso_time(notice.at),
-        "objects": len(notice.objects),
-        "objects_here": entry.here,
-    }
-
-
-def _commitment_document(entry: Commitment) -> dict[str, Any]:
-    return {
-        "transaction_uid": entry.result.transaction_uid,
-        "peer": entry.peer,
-        "state": entry.state,
-        "asked_at": iso_time(entry.asked_at),
-        "next_at": iso_time(entry.next_at),
-        "attempts": entry.attempts,
-        "committed": len(entry.result.committed),
-        "failed": len(entry.result.failed),
-        "reason": entry.reason,
-    }
-
-
-def _job_document(entry: JobStory) -> dict[str, Any]:
-    job = entry.job
-    return {
-        "id": job.id,
-        "state": job.state,
-        "rule": job.rule,
-        "model": job.model_id,
-        "model_version": job.model_version,
-        "series_instance_uid": job.series_instance_uid,
-        "outcome": job.outcome,
-        "reason": job.reason,
-        "attempts": job.attempts,
-        "created_at": iso_time(job.created_at),
-        "candidates": entry.candidates,
-        "checks": [
-            {"name": name, "value": value, "low": low, "high": high, "passed": passed}
-            for name, value, low, high, passed in entry.checks
-        ],
-        "deliveries": [
-            {
-                "destination": item.destination,
-                "kind": _kind(item),
-                "sop_instance_uid": item.sop_instance_uid,
-                "state": item.state,
-                "attempts": item.attempts,
-                "next_at": iso_time(item.next_at),
-                "reason": item.reason,
-            }
-            for item in entry.deliveries
-        ],
-    }

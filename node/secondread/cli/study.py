@@ -31,14 +31,14 @@ def list_studies(
 ) -> None:
     """List the studies that changed last."""
     from secondread.cli.output import local_time, print_json, print_line, print_table
-    from secondread.cli.story import study_document
+    from secondread.cli.story_document import study_document
     from secondread.config.load import load
 
     settings = load(config)
     if not is_begun(settings):
         print_json({"studies": []}) if as_json else print_line("No study has come yet.")
         return
-    with _ledger(settings) as ledger, ledger.read() as view:
+    with open_ledger(settings) as ledger, ledger.read() as view:
         studies = view.studies.list(limit)
     if as_json:
         print_json({"studies": [study_document(study) for study in studies]})
@@ -65,17 +65,18 @@ def list_studies(
 def show_study(
     study: StudyArgument, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
-    """Tell what came, what is waited for, what was analysed, and where each result went."""
+    """Tell what came, what is waited for, what each rule and model made of it, and why."""
     from secondread.cli.output import print_json, print_line
-    from secondread.cli.story import read_story, story_document, tell
+    from secondread.cli.story import read_story, tell
+    from secondread.cli.story_document import story_document
     from secondread.config.load import load
     from secondread.observe.keys import read_secret, study_key
 
     settings = load(config)
-    with _ledger(settings) as ledger, ledger.read() as view:
+    with open_ledger(settings) as ledger, ledger.read() as view:
         found = view.studies.find(study)
         key = study_key(found.study_instance_uid, read_secret(settings.data_dir))
-        story = read_story(view, found, key)
+        story = read_story(view, found, key, [rule.name for rule in settings.rules])
     if as_json:
         print_json(story_document(story))
         return
@@ -93,7 +94,7 @@ def retry_study(
     from secondread.pipeline import retry
 
     settings = load(config)
-    with _ledger(settings) as ledger, ledger.begin() as change:
+    with open_ledger(settings) as ledger, ledger.begin() as change:
         found = change.studies.find(study)
         jobs = retry.retry_study(change, found, time.time())
     if as_json:
@@ -110,7 +111,7 @@ def is_begun(settings: Settings) -> bool:
 
 
 @contextmanager
-def _ledger(settings: Settings) -> Iterator[Ledger]:
+def open_ledger(settings: Settings) -> Iterator[Ledger]:
     """The node's ledger; it is not made here, or it might belong to the wrong user.
 
     Raises:

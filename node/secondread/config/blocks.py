@@ -15,8 +15,7 @@ from enum import Enum, auto
 from typing import Any
 
 import tomlkit
-from tomlkit.items import AoT, Array
-from tomlkit.items import Table as TomlTable
+from tomlkit.items import AbstractTable, AoT, Array
 
 from secondread.config.positions import locate
 from secondread.config.schema import ROW_KEY
@@ -110,11 +109,11 @@ def _span(text: str, table: str, name: str) -> tuple[int, int]:
     change = RowChange(Kind.CHANGE, table, name, {})
     where = (table, _index(rows, change))
     lines = locate(text).lines
-    if where not in lines:
-        raise _by_hand(change)
-    header = lines[where]
-    after = [number for path, number in lines.items() if number > header and path[:2] != where]
     content = text.splitlines()
+    header = lines[where]
+    if not content[header - 1].lstrip().startswith("[["):
+        raise _by_hand(change)
+    after = [number for path, number in lines.items() if number > header and path[:2] != where]
     end = min(after) - 1 if after else len(content)
     while not content[end - 1].strip() or content[end - 1].lstrip().startswith("#"):
         end -= 1
@@ -176,18 +175,35 @@ def _changed(text: str, change: RowChange) -> str:
     return "".join([*lines[:start], tomlkit.dumps(document), *lines[end:]])
 
 
-def _set(row: TomlTable, key: str, value: object) -> None:
+def _set(row: AbstractTable, key: str, value: object) -> None:
     if value is None:
         row.pop(key, None)
-        return
-    old = row.get(key)
-    if isinstance(old, Array) and isinstance(value, list) and _grow(old, value):
-        return
-    row[key] = value
+    elif key not in row or not _amend(row[key], value):
+        row[key] = value
+
+
+def _amend(old: Any, wanted: object) -> bool:
+    """Change in what is there only what differs, keeping how it is written; False if that fails."""
+    if isinstance(old, AbstractTable) and isinstance(wanted, Mapping):
+        if list(old) != list(wanted):
+            return False
+        for key, value in wanted.items():
+            _set(old, key, value)
+        return True
+    if not isinstance(old, Array | AoT) or not isinstance(wanted, list):
+        return bool(old == wanted)
+    if isinstance(old, Array) and _grow(old, wanted):
+        return True
+    if len(old) != len(wanted):
+        return False
+    for index, value in enumerate(wanted):
+        if not _amend(old[index], value):
+            old[index] = value
+    return True
 
 
 def _grow(array: Array, wanted: Sequence[object]) -> bool:
-    """Append to a list what it lacks, keeping how it is written, if that is all there is to do."""
+    """Append to a list what it lacks, if that is all there is to do."""
     had = array.unwrap()
     if list(wanted[: len(had)]) != had:
         return False

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from secondread.config.complete_checks import check_complete, complete_remarks
 from secondread.config.doors import check_doors, door_remarks
 from secondread.config.faults import Fault, unknown_name
 from secondread.config.first_party import first_party_folder, first_party_ids
+from secondread.config.positions import KeyPath
+from secondread.config.references import named_peers
 from secondread.config.remark import Remark
 from secondread.config.schema import ROW_KEY, ModelRow, PeerRow, RuleRow
 from secondread.config.settings import Settings
@@ -23,6 +26,7 @@ def cross_check(source: Source, tables: Tables) -> Iterator[Fault]:
     for index, rule in enumerate(tables.rows["rules"]):
         if isinstance(rule, RuleRow):
             yield from _unknown_references(source, index, rule)
+    yield from check_complete(source, tables, _names(source, "destinations"))
     for index, model in enumerate(tables.rows["models"]):
         if isinstance(model, ModelRow):
             yield from _absent_model(source, index, model)
@@ -69,17 +73,20 @@ def _shared_titles(source: Source, tables: Tables) -> Iterator[Fault]:
 
 def _unknown_references(source: Source, index: int, rule: RuleRow) -> Iterator[Fault]:
     said_by = title(("rules", index), {"name": rule.name})
-    wanted = [
-        ("models", "model", [rule.model]),
-        ("destinations", "destinations", rule.destinations),
-        ("peers", "peers", rule.peers),
+    row = source.raw["rules"][index]
+    wanted: list[tuple[str, KeyPath, str]] = [
+        ("models", ("model",), rule.model),
+        *(
+            ("destinations", ("destinations", at), name)
+            for at, name in enumerate(rule.destinations)
+        ),
+        *(("peers", path, name) for path, name in named_peers(row)),
     ]
-    for table, key, names in wanted:
+    for table, path, name in wanted:
         known = _names(source, table)
-        for name in names:
-            if name not in known:
-                where = place(source, ("rules", index, key))
-                yield Fault(where, unknown_name(table, name, said_by, known))
+        if name not in known:
+            where = place(source, ("rules", index, *path))
+            yield Fault(where, unknown_name(table, name, said_by, known))
 
 
 def _absent_model(source: Source, index: int, model: ModelRow) -> Iterator[Fault]:
@@ -108,6 +115,7 @@ def _remarks(settings: Settings) -> Iterator[Remark]:
     yield from door_remarks(settings)
     if settings.rules:
         yield from _unused(settings)
+        yield from complete_remarks(settings)
 
 
 def _unused(settings: Settings) -> Iterator[Remark]:
@@ -116,6 +124,8 @@ def _unused(settings: Settings) -> Iterator[Remark]:
         if model.id not in models:
             yield Remark(f"No rule uses model '{model.id}'.", "Name it in [[rules]], or remove it.")
     destinations = {name for rule in settings.rules for name in rule.destinations}
+    destinations |= {peer.complete.ask for peer in settings.peers if peer.complete}
+    destinations |= {rule.complete.get("ask", "") for rule in settings.rules}
     for destination in settings.destinations:
         if destination.name not in destinations:
             yield Remark(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from secondread.config.load import examine
 from secondread.config.positions import KeyPath
@@ -65,16 +67,34 @@ def _scalars(source: Source) -> Iterator[Explained]:
 def _rows(source: Source, settings: Settings) -> Iterator[Explained]:
     for table, schema in ROWS.items():
         for index, row in enumerate(source.raw.get(table, [])):
-            for key, field in schema.model_fields.items():
-                name = f"{table}.{row[ROW_KEY[table]]}.{key}"
-                if key in row:
-                    value = HIDDEN if key in _SECRET and row[key] else row[key]
-                    yield Explained(name, value, _origin(source, (table, index, key)))
-                    continue
-                value = field.get_default(call_default_factory=True)
-                if value is None:  # a default that depends on other settings
-                    value = getattr(getattr(settings, table)[index], key)
-                yield Explained(name, value, "default")
+            place = _Place(source, f"{table}.{row[ROW_KEY[table]]}", (table, index))
+            yield from _table(place, schema, row, getattr(settings, table)[index])
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    source: Source
+    name: str
+    path: KeyPath
+
+
+def _table(
+    place: _Place, schema: type[BaseModel], row: Mapping[str, Any], record: object
+) -> Iterator[Explained]:
+    """The values of one row; ``record`` knows those whose default depends on other settings."""
+    for key, field in schema.model_fields.items():
+        name, path = f"{place.name}.{key}", (*place.path, key)
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel):
+            inner = _Place(place.source, name, path)
+            yield from _table(inner, type(default), row.get(key, {}), None)
+        elif key in row:
+            value = HIDDEN if key in _SECRET and row[key] else row[key]
+            yield Explained(name, value, _origin(place.source, path))
+        elif default is not None:
+            yield Explained(name, default, "default")
+        elif record is not None:
+            yield Explained(name, getattr(record, key), "default")
 
 
 def _origin(source: Source, path: KeyPath) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +11,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from secondread.config.checks import cross_check
+from secondread.config.complete import to_completeness, to_fields
 from secondread.config.doors import needs_tls
 from secondread.config.faults import Fault, faults_error
 from secondread.config.first_party import first_party_folder
@@ -28,8 +29,10 @@ from secondread.config.schema import (
 from secondread.config.settings import GIB, MIB, Settings
 from secondread.config.source import Source, read_source, resolved
 from secondread.config.tables import Tables, read_tables
+from secondread.domain.condition import AttributeTest, Condition, PeerTest
 from secondread.domain.network import (
     Destination,
+    LateImages,
     ModelReference,
     Peer,
     Quotas,
@@ -164,6 +167,7 @@ def _peer(row: PeerRow, folder: Path) -> Peer:
         passcode_hash=row.passcode_hash,
         host=row.host,
         port=row.port,
+        complete=to_completeness(float(row.quiet_s), row.complete),
     )
 
 
@@ -184,12 +188,25 @@ def _rule(row: RuleRow) -> Rule:
         name=row.name,
         model=row.model,
         destinations=tuple(dict.fromkeys(row.destinations)),
-        peers=tuple(dict.fromkeys(row.peers)),
-        modalities=tuple(dict.fromkeys(row.modalities)),
-        study_description=row.study_description,
         priority=row.priority,
         report_not_analysed=row.report_not_analysed,
+        when=tuple(_conditions(row)),
+        shadow=row.shadow,
+        late_images=LateImages(row.late_images),
+        versions_max=row.versions_max,
+        complete=to_fields(row.complete),
     )
+
+
+def _conditions(row: RuleRow) -> Iterator[Condition]:
+    """All that a rule asks for; the short forms first, for they are the plainest."""
+    if row.peers:
+        yield PeerTest(tuple(dict.fromkeys(row.peers)))
+    if row.modalities:
+        yield AttributeTest("Modality", one_of=tuple(dict.fromkeys(row.modalities)))
+    if row.study_description:
+        yield AttributeTest("StudyDescription", pattern=row.study_description)
+    yield from row.when
 
 
 def _model(row: ModelRow, folder: Path) -> ModelReference:

@@ -1,4 +1,4 @@
-"""On which line of a TOML file each key stands; the standard library's parser does not tell."""
+"""On which line of a TOML file each value stands; the standard library's parser does not tell."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from dataclasses import dataclass, field
 
 KeyPath = tuple[str | int, ...]
 
-_TOKEN = re.compile(r"\"\"\"|'''|\"(?:\\.|[^\"\\])*\"|'[^']*'|[\[\]{}]|#.*")
-_PART = re.compile(r"\s*(?:\"((?:\\.|[^\"\\])*)\"|'([^']*)'|([A-Za-z0-9_-]+))\s*(\.?)")
+_SPACE = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_PART = re.compile(r"[ \t]*(?:\"((?:\\.|[^\"\\])*)\"|'([^']*)'|([A-Za-z0-9_-]+))[ \t]*(\.?)")
+_STRING = re.compile(
+    r'"""(?:\\[\s\S]|[^"\\]|"(?!""))*"""(?:""|"(?!"))?'
+    r"|'''(?:[^']|'(?!''))*'''(?:''|'(?!'))?"
+    r'|"(?:\\.|[^"\\])*"'
+    r"|'[^']*'"
+)
+_SCALAR = re.compile(r"[^,\]}\n#]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,84 +33,116 @@ class Positions:
         return None
 
 
-@dataclass(slots=True)
-class _OpenValue:
-    """Follows a value that may go on over several lines."""
-
-    depth: int = 0
-    quote: str = ""
-    _closing: dict[str, re.Pattern[str]] = field(
-        default_factory=lambda: {
-            '"""': re.compile(r'(?:\\.|[^"\\]|"(?!""))*"""'),
-            "'''": re.compile(r"(?:[^']|'(?!''))*'''"),
-        }
-    )
-
-    @property
-    def is_open(self) -> bool:
-        return bool(self.depth or self.quote)
-
-    def feed(self, text: str) -> None:
-        at = 0
-        while at < len(text):
-            if self.quote:
-                end = self._closing[self.quote].match(text, at)
-                if end is None:
-                    return
-                self.quote, at = "", end.end()
-                continue
-            token = _TOKEN.search(text, at)
-            if token is None:
-                return
-            at = token.end()
-            sign = token.group()
-            if sign in self._closing:
-                self.quote = sign
-            elif sign in "[{":
-                self.depth += 1
-            elif sign in "]}":
-                self.depth -= 1
-
-
 def locate(text: str) -> Positions:
-    """Find the keys of a document that is already known to be valid TOML.
+    """Find the values of a document that is already known to be valid TOML.
 
-    Keys inside inline tables have no line of their own; they count with the key that holds them.
+    Keys have the line of their name; items of a list have the line on which they begin.
     """
-    lines: dict[KeyPath, int] = {}
-    rows: dict[KeyPath, int] = {}
-    prefix: KeyPath = ()
-    value = _OpenValue()
-    for number, line in enumerate(text.splitlines(), start=1):
-        if value.is_open:
-            value.feed(line)
-            continue
-        content = line.strip()
-        if not content or content.startswith("#"):
-            continue
-        if content.startswith("[["):
-            name, _ = _split_key(content[2:])
-            rows[name] = rows.get(name, -1) + 1
-            prefix = (*name, rows[name])
-            lines.setdefault(name, number)
-            lines[prefix] = number
-        elif content.startswith("["):
-            prefix, _ = _split_key(content[1:])
-            lines.setdefault(prefix, number)
+    scan = _Scan(text)
+    scan.document()
+    return Positions(scan.lines)
+
+
+@dataclass(slots=True)
+class _Scan:
+    text: str
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    at: int = 0
+    _rows: dict[KeyPath, int] = field(default_factory=dict)
+    _line: int = 1
+    _counted: int = 0
+
+    def document(self) -> None:
+        prefix: KeyPath = ()
+        self._skip()
+        while self.at < len(self.text):
+            if self.text.startswith("[[", self.at):
+                prefix = self._header(2)
+            elif self.text[self.at] == "[":
+                prefix = self._header(1)
+            else:
+                self._pair(prefix)
+            self._skip()
+
+    def _header(self, brackets: int) -> KeyPath:
+        line = self._line_here()
+        self.at += brackets
+        *around, last = self._key()
+        self.at = self.text.index("]", self.at) + brackets
+        path: KeyPath = ()
+        for part in around:
+            path = self._within((*path, part))
+        path = (*path, last)
+        self.lines.setdefault(path, line)
+        if brackets == 1:
+            return path
+        self._rows[path] = self._rows.get(path, -1) + 1
+        path = self._within(path)
+        self.lines[path] = line
+        return path
+
+    def _within(self, path: KeyPath) -> KeyPath:
+        """The table that a header's name means: of several rows, the last one."""
+        return (*path, self._rows[path]) if path in self._rows else path
+
+    def _pair(self, prefix: KeyPath) -> None:
+        line = self._line_here()
+        path = (*prefix, *self._key())
+        self.lines[path] = line
+        self.at = self.text.index("=", self.at) + 1
+        self._skip()
+        self._value(path)
+
+    def _value(self, path: KeyPath) -> None:
+        sign = self.text[self.at]
+        if sign == "[":
+            self._list(path)
+        elif sign == "{":
+            self._inline(path)
         else:
-            name, rest = _split_key(content)
-            lines[(*prefix, *name)] = number
-            value.feed(rest)
-    return Positions(lines)
+            match = (_STRING if sign in "\"'" else _SCALAR).match(self.text, self.at)
+            assert match is not None
+            self.at = match.end()
 
+    def _list(self, path: KeyPath) -> None:
+        self.at += 1
+        index = 0
+        while not self._closes("]"):
+            self.lines[(*path, index)] = self._line_here()
+            self._value((*path, index))
+            index += 1
 
-def _split_key(text: str) -> tuple[KeyPath, str]:
-    """The parts of a dotted key, and what follows it."""
-    parts: list[str] = []
-    at = 0
-    while match := _PART.match(text, at):
-        parts.append(next(group for group in match.groups()[:3] if group is not None))
-        at = match.end()
-        if not match.group(4):
-            break
-    return tuple(parts), text[at:]
+    def _inline(self, path: KeyPath) -> None:
+        self.at += 1
+        while not self._closes("}"):
+            self._pair(path)
+
+    def _closes(self, bracket: str) -> bool:
+        self._skip()
+        if self.text[self.at] == ",":
+            self.at += 1
+            self._skip()
+        if self.text[self.at] != bracket:
+            return False
+        self.at += 1
+        return True
+
+    def _key(self) -> tuple[str, ...]:
+        """The parts of a dotted key."""
+        parts: list[str] = []
+        while match := _PART.match(self.text, self.at):
+            parts.append(next(group for group in match.groups()[:3] if group is not None))
+            self.at = match.end()
+            if not match.group(4):
+                break
+        return tuple(parts)
+
+    def _skip(self) -> None:
+        match = _SPACE.match(self.text, self.at)
+        assert match is not None
+        self.at = match.end()
+
+    def _line_here(self) -> int:
+        self._line += self.text.count("\n", self._counted, self.at)
+        self._counted = self.at
+        return self._line

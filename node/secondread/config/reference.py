@@ -1,7 +1,7 @@
-"""The tables of docs/configuration.md, rendered from the schema.
+"""The tables of docs/configuration.md and docs/rules.md, rendered from the code.
 
-``python -m secondread.config.reference docs/configuration.md`` writes them anew; a test fails when
-they are stale.
+``python -m secondread.config.reference docs/configuration.md docs/rules.md`` writes them anew; a
+test fails when they are stale.
 """
 
 from __future__ import annotations
@@ -15,44 +15,72 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from secondread.config.schema import ROWS, SECTIONS
+from secondread.config.complete import RuleComplete
+from secondread.config.schema import NESTED, ROWS, SECTIONS
 from secondread.config.tables import variable
+from secondread.domain.attributes import ATTRIBUTES, WORKED_OUT, Kind
 
-_BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
+_KINDS = {Kind.TEXT: "text", Kind.NUMBER: "number", Kind.CODE: "code", Kind.UID: "UID"}
+_BLOCK = re.compile(r"(<!-- begin ([\w.]+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
 
 def render_table(name: str) -> str:
     """The keys of one table in Markdown: name, default, meaning and, for scalars, the variable."""
-    schema = {**SECTIONS, **ROWS}[name]
+    schema = {**SECTIONS, **ROWS, **NESTED}[name]
     scalars = name in SECTIONS
     head = ["Key", "Default", "Meaning"] + (["Environment"] if scalars else [])
     lines = [_row(head), _row(["---"] * len(head))]
     for key, field in schema.model_fields.items():
-        cells = [f"`{key}`", _default(field), field.description or ""]
+        cells = [f"`{key}`", _default(schema, field), field.description or ""]
         if scalars:
             cells.append(f"`{variable(name, key)}`")
         lines.append(_row(cells))
     return "\n".join([_first_line(schema), "", *lines, ""])
 
 
+def render_attributes() -> str:
+    """The attributes that conditions may ask for, by kind, and those that the node works out."""
+    lines = [_row(["Compared as", "Attributes"]), _row(["---"] * 2)]
+    for kind in Kind:
+        names = sorted(
+            f"`{name}`" for name, found in ATTRIBUTES.items() if found is kind and _is_dicom(name)
+        )
+        lines.append(_row([_KINDS[kind], ", ".join(names)]))
+    lines += ["", "And what the node works out itself:", ""]
+    lines += [_row(["Attribute", "Compared as", "Meaning"]), _row(["---"] * 3)]
+    for name, meaning in WORKED_OUT.items():
+        lines.append(_row([f"`{name}`", _KINDS[ATTRIBUTES[name]], meaning]))
+    return "\n".join([*lines, ""])
+
+
+def _is_dicom(name: str) -> bool:
+    return name not in WORKED_OUT
+
+
 def rewrite(text: str) -> str:
     """A document with every block between ``<!-- begin name -->`` and its end rendered anew."""
-    return _BLOCK.sub(lambda match: match[1] + render_table(match[2]) + match[3], text)
+    return _BLOCK.sub(lambda match: match[1] + _rendered(match[2]) + match[3], text)
+
+
+def _rendered(name: str) -> str:
+    return render_attributes() if name == "attributes" else render_table(name)
 
 
 def missing_tables(text: str) -> Iterator[str]:
     """The tables that a document has no block for."""
     present = {match[2] for match in _BLOCK.finditer(text)}
-    return (name for name in (*SECTIONS, *ROWS) if name not in present)
+    return (name for name in (*SECTIONS, *ROWS, *NESTED) if name not in present)
 
 
-def _default(field: FieldInfo) -> str:
+def _default(schema: type[BaseModel], field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
     if value is None:
-        return "see there"
-    if value in ("", []):
+        return "see there" if schema is not RuleComplete else "the peer's"
+    if isinstance(value, BaseModel):
+        return "see below"
+    if value in ("", [], ()):
         return "empty"
     if isinstance(value, bool | list):
         return f"`{json.dumps(value)}`"

@@ -10,11 +10,15 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_network
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field, PlainValidator
 
-from secondread.domain.network import Service
+from secondread.config.complete import PeerComplete, RuleComplete, WantedSeriesRow
+from secondread.config.conditions import parse_conditions
+from secondread.config.patterns import check_pattern
+from secondread.config.section import Section
+from secondread.domain.network import LateImages, Service
 from secondread.domain.passcode import PasscodeHash
 
 _UID_MAX = 64
@@ -110,10 +114,8 @@ def _check_device(device: str) -> str:
 
 
 def _check_pattern(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"is not a valid regular expression: {error}") from None
+    if trouble := check_pattern(pattern):
+        raise ValueError(trouble)
     return pattern
 
 
@@ -140,13 +142,7 @@ Uid = Annotated[str, AfterValidator(_check_uid)]
 Permission = Literal["echo", "store", "commitment", "notices", "status"]
 
 
-class _Section(BaseModel):
-    """TOML has types of its own, so nothing is converted; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class NodeSection(_Section):
+class NodeSection(Section):
     """Who the node is and where it keeps its data."""
 
     ae_title: AeTitle = Field(
@@ -168,7 +164,7 @@ class NodeSection(_Section):
     )
 
 
-class DicomSection(_Section):
+class DicomSection(Section):
     """Where the node listens, and how much it takes."""
 
     host: Host = Field(
@@ -225,7 +221,7 @@ class DicomSection(_Section):
     )
 
 
-class TlsSection(_Section):
+class TlsSection(Section):
     """The port for DICOM over TLS; callers need certificates of their own (PS3.15 B.12)."""
 
     port: PortOrNone = Field(
@@ -246,7 +242,7 @@ class TlsSection(_Section):
     )
 
 
-class InferenceSection(_Section):
+class InferenceSection(Section):
     """Where the models run."""
 
     slots: int = Field(
@@ -263,7 +259,7 @@ class InferenceSection(_Section):
     )
 
 
-class LogSection(_Section):
+class LogSection(Section):
     """What is logged, and how. Logs go to standard error and hold no patient data."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
@@ -274,7 +270,7 @@ class LogSection(_Section):
     )
 
 
-class PeerRow(_Section):
+class PeerRow(Section):
     """Who may send. Nobody else may open an association."""
 
     name: Name = Field(description="Your name for it; must be unique.")
@@ -349,9 +345,13 @@ class PeerRow(_Section):
     port: PortOrNone = Field(
         0, description="Its own DICOM port; 0 is none, and the node never calls it."
     )
+    complete: PeerComplete = Field(
+        PeerComplete.model_validate({}),
+        description="When a study is complete besides, as a table [peers.complete] below it.",
+    )
 
 
-class DestinationRow(_Section):
+class DestinationRow(Section):
     """Where results can go: a storage SCP, usually the PACS."""
 
     name: Name = Field(description="Your name for it; must be unique.")
@@ -372,17 +372,23 @@ class DestinationRow(_Section):
     )
 
 
-class RuleRow(_Section):
+class RuleRow(Section):
     """Which studies go to which model, and where the results go. Every rule that fits applies."""
 
     name: Name = Field(description="Your name for it; must be unique.")
     model: Name = Field(description="The id of one of the [[models]].")
     destinations: list[str] = Field(min_length=1, description="Names of [[destinations]].")
+    when: Annotated[Any, PlainValidator(parse_conditions)] = Field(
+        default=(),
+        description="Conditions of which all must hold for one series of images: a list of tables "
+        "as in docs/rules.md. Default: any series.",
+    )
     peers: list[str] = Field(
         default_factory=list, description="Only studies of these [[peers]]. Default: any."
     )
     modalities: list[Name] = Field(
-        default_factory=list, description="Only these modalities, such as 'MR'. Default: any."
+        default_factory=list,
+        description="Only series of these modalities, such as 'MR'. Default: any.",
     )
     study_description: Annotated[str, AfterValidator(_check_pattern)] = Field(
         "",
@@ -394,9 +400,26 @@ class RuleRow(_Section):
         True,
         description="Whether a study that the model will not take gets a report that says why.",
     )
+    shadow: bool = Field(
+        False,
+        description="Whether results are made and kept here, but sent nowhere: to try a rule out.",
+    )
+    late_images: Literal["new-input", "any", "never"] = Field(
+        LateImages.NEW_INPUT.value,
+        description="When images that come after a job was planned give a new version of it: "
+        "'new-input' when the model would get other images, 'any' when the study has any new "
+        "image, or 'never'.",
+    )
+    versions_max: int = Field(
+        0, ge=0, le=1000, description="Versions that there may be of a job; 0 is no limit."
+    )
+    complete: RuleComplete = Field(
+        RuleComplete.model_validate({}),
+        description="When a study is complete for this rule, as a table [rules.complete] below it.",
+    )
 
 
-class ModelRow(_Section):
+class ModelRow(Section):
     """The models that are switched on."""
 
     id: Annotated[str, AfterValidator(_check_model_id)] = Field(
@@ -434,6 +457,15 @@ ROWS: Mapping[str, type[BaseModel]] = MappingProxyType(
     }
 )
 """``[[name]]``: any number of tables."""
+
+NESTED: Mapping[str, type[BaseModel]] = MappingProxyType(
+    {
+        "peers.complete": PeerComplete,
+        "rules.complete": RuleComplete,
+        "rules.complete.series": WantedSeriesRow,
+    }
+)
+"""Tables within rows; ``peers.complete.series`` is like that of the rules."""
 
 ROW_KEY: Mapping[str, str] = MappingProxyType(
     {"peers": "name", "destinations": "name", "rules": "name", "models": "id"}

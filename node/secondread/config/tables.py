@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from secondread.config.condition_error import ConditionError
 from secondread.config.faults import Fault, nearest, type_sentence, unknown_key
 from secondread.config.positions import KeyPath
-from secondread.config.schema import ROW_KEY, ROWS, SECTIONS
+from secondread.config.schema import NESTED, ROW_KEY, ROWS, SECTIONS
 from secondread.config.source import PREFIX, Override, Source
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -96,19 +97,57 @@ def _checked(
 def _told(
     source: Source, path: KeyPath, schema: type[BaseModel], table: object, error: ValidationError
 ) -> Iterator[Fault]:
-    name = title(path, table)
     for detail in error.errors():
         where = (*path, *detail["loc"])
+        wrong = detail.get("ctx", {}).get("error")
+        if isinstance(wrong, ConditionError):
+            name, _ = _named(path, schema, table, detail["loc"])
+            yield _fault(source, (*where, *wrong.path), f"{name}: {wrong}")
+            continue
         if not detail["loc"]:
-            yield _fault(source, path, f"{name} {type_sentence(detail)}.")
-        elif detail["type"] == "extra_forbidden":
-            key = str(detail["loc"][-1])
+            yield _fault(source, path, f"{title(path, table)} {type_sentence(detail)}.")
+            continue
+        name, within = _named(path, schema, table, detail["loc"][:-1])
+        key = detail["loc"][-1]
+        if detail["type"] == "extra_forbidden":
             elsewhere = _keys_elsewhere(str(path[0]))
-            yield _fault(source, where, unknown_key(key, name, schema.model_fields, elsewhere))
+            yield _fault(source, where, unknown_key(str(key), name, within.model_fields, elsewhere))
         elif detail["type"] == "missing":
-            yield _fault(source, path, f"{name} lacks the key '{detail['loc'][-1]}'.")
+            yield _fault(source, where[:-1], f"{name} lacks the key '{key}'.")
         else:
-            yield _fault(source, where, f"'{detail['loc'][0]}' in {name} {type_sentence(detail)}.")
+            name, key = _holder(path, schema, table, detail["loc"])
+            yield _fault(source, where, f"'{key}' in {name} {type_sentence(detail)}.")
+
+
+def _holder(
+    path: KeyPath, schema: type[BaseModel], table: object, inside: KeyPath
+) -> tuple[str, str]:
+    """The table that a faulty value stands in, as it is called, and the value's key in it."""
+    last = max(at for at, step in enumerate(inside) if isinstance(step, str))
+    return _named(path, schema, table, inside[:last])[0], str(inside[last])
+
+
+def _named(
+    path: KeyPath, schema: type[BaseModel], table: object, inside: KeyPath
+) -> tuple[str, type[BaseModel]]:
+    """How the table around a value is called, and its schema; ``inside`` is its path in a row."""
+    name = title(path, table)
+    found, steps, number = schema, [str(path[0])], ""
+    for step in inside:
+        if isinstance(step, int):
+            number = f" number {step + 1}"
+        elif nested := NESTED.get(_nested_name([*steps, step])):
+            found, number = nested, ""
+            steps.append(step)
+    if len(steps) == 1:
+        return name, found
+    said = f"[[{'.'.join(steps)}]]{number}" if number else f"[{'.'.join(steps)}]"
+    return f"{said} of {name.removeprefix(f'[[{path[0]}]] ')}", found
+
+
+def _nested_name(steps: Sequence[str]) -> str:
+    """The name of a nested table in the schema, which has that of wanted series once."""
+    return ".".join(steps).replace("peers.complete.series", "rules.complete.series")
 
 
 def _keys_elsewhere(table: str) -> dict[str, str]:

@@ -96,6 +96,18 @@ qualification = "RESEARCH"
 # passcode_hash = ""
 # host = ""                        # where the node can call it; empty: where it called from
 # port = 0                         # 0: the node never calls it
+#
+# # When its studies are complete besides; docs/completeness.md explains each.
+# [peers.complete]
+# learn = false                    # learn the quiet time from its past studies
+# quiet_min_s = 5.0                # a learned one is between these two
+# quiet_max_s = 300.0
+# percentile = 99.0                # and long enough for so many of a hundred studies
+# on_release = false               # the end of the association completes a study
+# counts = true                    # wait for the numbers that headers and notices announce
+# ask = ""                         # one of the [[destinations]]: ask how many images it has
+# wait_max_s = 3600.0              # after so long waiting ends; 0 is no limit
+# at_limit = "continue"            # and the study goes on; or "hold", or "drop"
 
 # Where results can go: usually the PACS.
 #
@@ -119,13 +131,34 @@ qualification = "RESEARCH"
 # study_description = "(?i)head|brain"   # default: any
 # priority = 0                     # higher goes first
 # report_not_analysed = true       # a study that is not analysed gets a report that says why
+# shadow = false                   # true: make results, but send them nowhere
+# late_images = "new-input"        # new version for late images; or "any", or "never"
+# versions_max = 0                 # versions that there may be of a job; 0 is no limit
+# # What else must hold for one series: docs/rules.md. Try it with 'secondread rule test'.
+# when = [
+#   { attribute = "PatientAge", from = 3 },
+#   { attribute = "MRAcquisitionType", is = "3D" },
+#   { not = { attribute = "SeriesDescription", matches = "(?i)loc|scout" } },
+#   { any = [
+#     { attribute = "BodyPartExamined", in = ["HEAD", "BRAIN"] },
+#     { attribute = "BodyPartExamined", present = false },
+#   ] },
+# ]
+#
+# # What this rule waits for; what is left out is as for the peer.
+# [rules.complete]
+# wait_max_s = 1800.0
+#
+# [[rules.complete.series]]
+# name = "T1"
+# when = [{ attribute = "SeriesDescription", matches = "(?i)t1" }]
 """
 
 
 def render_template(data_dir: Path | None = None) -> str:
     """The text of a new configuration; ``data_dir`` None takes the usual place for this user."""
     folder = data_dir if data_dir is not None else usual_data_dir()
-    return _TEMPLATE.format(data_dir=json.dumps(str(folder), ensure_ascii=False))
+    return _TEMPLATE.replace("{data_dir}", json.dumps(str(folder), ensure_ascii=False))
 
 
 def usual_data_dir() -> Path:

@@ -106,7 +106,7 @@ def send_files(files: Sequence[Path], address: Address) -> Iterator[SendResult]:
     if not contexts:
         yield from (SendResult(path, NOT_DICOM, meaning_of(NOT_DICOM)) for path in files)
         return
-    association = _associate(address, contexts)
+    association = associate(address, contexts)
     try:
         for path in files:
             if path not in readable:
@@ -118,7 +118,7 @@ def send_files(files: Sequence[Path], address: Address) -> Iterator[SendResult]:
                 # its release, would wait for the whole time-out again.
                 association.abort()
                 raise PeerUnreachableError(
-                    f"{_shown(address)} did not answer: the connection broke."
+                    f"{shown(address)} did not answer: the connection broke."
                 )
             yield result
     finally:
@@ -136,12 +136,12 @@ def send_one(path: Path, address: Address) -> str:
     for result in send_files([path], address):
         if result.stored:
             return "" if result.status == SUCCESS else result.meaning
-        shown = f"{_shown(address)} answered 0x{result.status:04X}: {result.meaning}."
+        said = f"{shown(address)} answered 0x{result.status:04X}: {result.meaning}."
         if result.status == CONTEXT_REFUSED:
-            raise PeerRefusedError(f"{_shown(address)}: {result.meaning}.")
+            raise PeerRefusedError(f"{shown(address)}: {result.meaning}.")
         if 0xA700 <= result.status <= 0xA7FF or result.status in {0x0213, 0x0110}:
-            raise PeerUnreachableError(shown)
-        raise PeerRefusedError(shown)
+            raise PeerUnreachableError(said)
+        raise PeerRefusedError(said)
     raise DeliveryError("Nothing was sent.")
 
 
@@ -149,7 +149,7 @@ def echo(address: Address) -> EchoResult:
     """Ask whether somebody is there (C-ECHO), and say in words what failed if not."""
     started = time.monotonic()
     try:
-        association = _associate(address, [build_context(VERIFICATION.uid)])
+        association = associate(address, [build_context(VERIFICATION.uid)])
     except DeliveryError as error:
         return EchoResult(False, str(error), time.monotonic() - started)
     try:
@@ -157,7 +157,7 @@ def echo(address: Address) -> EchoResult:
     except ValueError:
         return EchoResult(
             False,
-            f"{_shown(address)} accepts the association but not the Verification service.",
+            f"{shown(address)} accepts the association but not the Verification service.",
             time.monotonic() - started,
         )
     finally:
@@ -166,8 +166,8 @@ def echo(address: Address) -> EchoResult:
     seconds = time.monotonic() - started
     status = getattr(answer, "Status", None)
     if status == SUCCESS:
-        return EchoResult(True, f"{_shown(address)} answered in {seconds * 1000:.0f} ms.", seconds)
-    return EchoResult(False, f"{_shown(address)} did not answer C-ECHO with Success.", seconds)
+        return EchoResult(True, f"{shown(address)} answered in {seconds * 1000:.0f} ms.", seconds)
+    return EchoResult(False, f"{shown(address)} did not answer C-ECHO with Success.", seconds)
 
 
 def _contexts(files: Sequence[Path]) -> tuple[list[PresentationContext], frozenset[Path]]:
@@ -199,7 +199,13 @@ def _send(association: Any, path: Path) -> SendResult:
     return SendResult(path, int(status), f"{meaning}: {comment}" if comment else meaning)
 
 
-def _associate(address: Address, contexts: list[PresentationContext]) -> Any:
+def associate(address: Address, contexts: list[PresentationContext]) -> Any:
+    """Open an association; pynetdicom's.
+
+    Raises:
+        PeerUnreachableError: try again later.
+        PeerRefusedError: the peer will not talk to this calling AE title.
+    """
     _config.STORE_SEND_CHUNKED_DATASET = True
     _config.LOG_HANDLER_LEVEL = "none"
     try:
@@ -233,14 +239,15 @@ def _associate(address: Address, contexts: list[PresentationContext]) -> Any:
     if association.is_rejected:
         answer: Any = association.acceptor.primitive
         why = why_rejected(answer.result_source, answer.diagnostic)
-        sentence = f"{_shown(address)} rejected the association {why}."
+        sentence = f"{shown(address)} rejected the association {why}."
         raise PeerRefusedError(sentence) if answer.result == 1 else PeerUnreachableError(sentence)
     if not getattr(association, "accepted_contexts", None) and association.is_aborted:
         rejected = getattr(association, "rejected_contexts", None)
         if rejected:
-            raise PeerRefusedError(f"{_shown(address)} accepted none of the SOP classes offered.")
-    raise PeerUnreachableError(f"{_shown(address)} broke off the association.")
+            raise PeerRefusedError(f"{shown(address)} accepted none of the SOP classes offered.")
+    raise PeerUnreachableError(f"{shown(address)} broke off the association.")
 
 
-def _shown(address: Address) -> str:
+def shown(address: Address) -> str:
+    """A peer, for sentences."""
     return f"'{address.called}' at {address.host}:{address.port}"

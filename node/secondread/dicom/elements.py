@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.sequence import Sequence as DicomSequence
 
 # PS3.5 table 6.2-1, DS; float() alone would take 'nan', 'inf' and '1_0' as well.
@@ -37,12 +38,18 @@ def texts(dataset: Dataset, tag: int) -> tuple[str, ...]:
     return tuple(part.strip(_PADDING) for part in whole.split("\\")) if whole else ()
 
 
-def readable_text(dataset: Dataset, tag: int) -> str:
-    """An LO element in the data set's own character set (PS3.5 6.1), printable characters only."""
+def readable_text(dataset: Dataset, tag: int, top: Dataset | None = None) -> str:
+    """An LO element in the data set's own character set (PS3.5 6.1), printable characters only.
+
+    ``top`` is the data set that names the character set, where ``dataset`` is an item of it.
+    """
     value = _raw(dataset, tag)
     if not isinstance(value, bytes):
         return "" if value is None else str(value).strip(_PADDING)
-    names = list(texts(dataset, 0x00080005)) or [""]
+    plain = value.decode("latin-1")
+    if plain.isascii() and plain.isprintable():
+        return plain.strip(_PADDING)
+    names = list(texts(dataset if top is None else top, 0x00080005)) or [""]
     try:
         decoded = decode_bytes(value, convert_encodings(names), set())
     except (LookupError, ValueError):
@@ -52,7 +59,7 @@ def readable_text(dataset: Dataset, tag: int) -> str:
 
 def decimals(dataset: Dataset, tag: int, count: int) -> tuple[float, ...] | None:
     """Exactly ``count`` finite numbers of a DS or FD element, or None."""
-    element: object = dataset.get_item(tag)
+    element: object = dataset.get_item(tag, keep_deferred=True)
     value = _raw(dataset, tag)
     if isinstance(element, RawDataElement) and element.VR == "FD" and isinstance(value, bytes):
         order = "<" if element.is_little_endian else ">"
@@ -75,7 +82,7 @@ def integer(dataset: Dataset, tag: int) -> int | None:
 
 def unsigned(dataset: Dataset, tag: int) -> int | None:
     """The value of a US element, or None."""
-    element: object = dataset.get_item(tag)
+    element: object = dataset.get_item(tag, keep_deferred=True)
     value = _raw(dataset, tag)
     if isinstance(element, RawDataElement) and isinstance(value, bytes):
         order = "<" if element.is_little_endian else ">"
@@ -89,14 +96,18 @@ def items(dataset: Dataset, tag: int) -> Sequence[Dataset]:
         return ()
     try:
         value = dataset[tag].value
-    except (ValueError, EOFError, OSError, NotImplementedError, struct.error):
+    except (
+        *(ValueError, TypeError, AttributeError, LookupError, NotImplementedError),
+        *(EOFError, OSError, BytesLengthException, struct.error),
+    ):
         return ()
     return value if isinstance(value, DicomSequence) else ()
 
 
 def _raw(dataset: Dataset, tag: int) -> object:
-    element = dataset.get_item(tag)
-    return None if element is None else element.value
+    element = dataset.get_item(tag, keep_deferred=True)
+    # A sequence in place of a value would, as text, be all that is in it.
+    return None if element is None or element.VR == "SQ" else element.value
 
 
 def _listed(value: object) -> tuple[str, ...]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 
+from secondread.dicom.attributes import TAGS as ATTRIBUTE_TAGS
+from secondread.dicom.attributes import read_attributes
 from secondread.dicom.elements import integer, readable_text, text, texts, unsigned
 from secondread.dicom.planes import MODALITY_LUT_SEQUENCE, TAGS, Plane, read_planes
+from secondread.domain.series import Values
 from secondread.errors import CannotUnderstandError
 
 _PIXEL_TAGS_FROM = 0x7FE00001
@@ -42,7 +45,7 @@ _WANTED: list[BaseTag | int] = [
         *(_CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE, _SERIES, _MODALITY, _IMAGE_TYPE, _BODY_PART),
         *(_STUDY_DESCRIPTION, _SERIES_DESCRIPTION, _SERIES_NUMBER, _INSTANCE_NUMBER),
         *(_FRAME_OF_REFERENCE, _BURNED_IN, _SAMPLES, _PHOTOMETRIC, _ROWS, _COLUMNS),
-        *(_ALLOCATED, _STORED, _HIGH_BIT, _REPRESENTATION, *TAGS),
+        *(_ALLOCATED, _STORED, _HIGH_BIT, _REPRESENTATION, *TAGS, *ATTRIBUTE_TAGS),
     )
 ]
 
@@ -58,6 +61,8 @@ class PixelLayout:
             because it is encapsulated or deflated.
         length_bytes: length of the value at ``offset``.
         modality_table: a non-linear Modality LUT takes the place of slope and intercept.
+        items_offset: where the first item of encapsulated pixels lies in the file; 0 where it is
+            not known or there are none.
     """
 
     transfer_syntax_uid: str
@@ -74,6 +79,7 @@ class PixelLayout:
     offset: int
     length_bytes: int
     modality_table: bool
+    items_offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,9 @@ class SliceHeader:
     """The header of one object; texts are empty and numbers None when absent or unreadable.
 
     ``study_description`` and ``series_description`` are free text and may name a person: they are
-    for matching and for the pages of the site, never for a log.
+    for matching and for the pages of the site, never for a log; so are the texts in
+    ``attributes``, which are the values by keyword of those in ``domain.attributes``. A header that
+    was not read from its file has none.
     """
 
     sop_instance_uid: str
@@ -98,6 +106,7 @@ class SliceHeader:
     burned_in: bool
     planes: tuple[Plane, ...]
     pixels: PixelLayout
+    attributes: Mapping[str, Values] = field(default_factory=dict, hash=False)
 
 
 def read_header(path: Path) -> FileDataset:
@@ -132,12 +141,18 @@ def _reading() -> Iterator[None]:
             # pydicom quotes the value that it warns about, and the value may be a person's.
             warnings.simplefilter("ignore")
             yield
-    # A sequence of defined length may hold others to any depth, and pydicom calls itself for each.
+    # A sequence of defined length may hold others to any depth, and pydicom calls itself for each;
+    # and on damaged bytes it raises what its own steps happen to raise.
     except (
         InvalidDicomError,
+        BytesLengthException,
         OSError,
         EOFError,
         ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        NotImplementedError,
         RecursionError,
         struct.error,
     ) as error:
@@ -151,10 +166,20 @@ def _is_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
     return int(tag) >= _PIXEL_TAGS_FROM
 
 
-def _locate(syntax: str, start: int, head: bytes) -> tuple[int, int, int]:
-    """Return tag, offset and length of the pixel element that starts with ``head``."""
+@dataclass(frozen=True, slots=True)
+class _Pixels:
+    """The element that holds the pixels: its value, or the first item of its value."""
+
+    tag: int
+    offset: int = 0
+    length: int = 0
+    items_offset: int = 0
+
+
+def _locate(syntax: str, start: int, head: bytes) -> _Pixels:
+    """The pixel element that starts with ``head``."""
     if syntax == _DEFLATED or len(head) < 12:
-        return (_PIXELS if syntax == _DEFLATED else 0), 0, 0
+        return _Pixels(_PIXELS if syntax == _DEFLATED else 0)
     order = ">" if syntax == _BIG_ENDIAN else "<"
     group, element = struct.unpack(f"{order}HH", head[:4])
     tag = group << 16 | element
@@ -162,11 +187,12 @@ def _locate(syntax: str, start: int, head: bytes) -> tuple[int, int, int]:
         offset, length = start + 8, struct.unpack("<L", head[4:8])[0]
     else:
         offset, length = start + 12, struct.unpack(f"{order}L", head[8:12])[0]
-    return (tag, 0, 0) if length == _UNDEFINED_LENGTH else (tag, offset, length)
+    if length == _UNDEFINED_LENGTH:
+        return _Pixels(tag, items_offset=offset)
+    return _Pixels(tag, offset, length)
 
 
-def _slice(dataset: FileDataset, syntax: str, place: tuple[int, int, int]) -> SliceHeader:
-    tag, offset, length = place
+def _slice(dataset: FileDataset, syntax: str, found: _Pixels) -> SliceHeader:
     planes = read_planes(dataset)
     rows, columns = unsigned(dataset, _ROWS) or 0, unsigned(dataset, _COLUMNS) or 0
     allocated = unsigned(dataset, _ALLOCATED) or 0
@@ -198,9 +224,11 @@ def _slice(dataset: FileDataset, syntax: str, place: tuple[int, int, int]) -> Sl
             bits_stored=stored,
             high_bit=stored - 1 if high_bit is None else high_bit,
             signed=unsigned(dataset, _REPRESENTATION) == 1,
-            kind=kinds.get(tag, "") if rows and columns else "",
-            offset=offset,
-            length_bytes=length,
+            kind=kinds.get(found.tag, "") if rows and columns else "",
+            offset=found.offset,
+            length_bytes=found.length,
             modality_table=MODALITY_LUT_SEQUENCE in dataset,
+            items_offset=found.items_offset,
         ),
+        attributes=read_attributes(dataset, planes, syntax),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 
 from secondread.dicom.elements import decimals, integer, items
+from secondread.dicom.traits import CLASSIC, Trait, classic_traits, group_traits
 
 Vector = tuple[float, float, float]
 
@@ -20,6 +21,8 @@ SHARED_GROUPS = 0x52009229
 PER_FRAME_GROUPS = 0x52009230
 NUMBER_OF_FRAMES = 0x00280008
 
+# More would be a claim of a header that costs memory before anything is known to be there.
+_FRAMES_MAX = 65535
 _PLANE_POSITION = 0x00209113
 _PLANE_ORIENTATION = 0x00209116
 _PIXEL_MEASURES = 0x00289110
@@ -33,6 +36,7 @@ _NAMES = {
 }
 
 TAGS = (
+    *CLASSIC,
     IMAGE_POSITION,
     IMAGE_ORIENTATION,
     PIXEL_SPACING,
@@ -59,6 +63,7 @@ class Plane:
         slope: factor from stored to modality values (PS3.3 C.11.1), None when it is bad.
         intercept: what is added after that, None when it is bad.
         unreadable: names of attributes that are there but do not hold what DICOM asks for.
+        traits: what may tell it from other planes at its place, by DICOM keyword, sorted.
     """
 
     frame: int
@@ -69,6 +74,7 @@ class Plane:
     slope: float | None
     intercept: float | None
     unreadable: tuple[str, ...]
+    traits: tuple[tuple[str, Trait], ...] = ()
 
 
 def read_planes(dataset: Dataset) -> tuple[Plane, ...]:
@@ -81,14 +87,18 @@ def read_planes(dataset: Dataset) -> tuple[Plane, ...]:
     per_frame = items(dataset, PER_FRAME_GROUPS)
     if per_frame:
         shared = next(iter(items(dataset, SHARED_GROUPS)), Dataset())
+        common = group_traits(shared)
         return tuple(
-            _plane(number, _Groups(groups, shared)) for number, groups in enumerate(per_frame, 1)
+            _plane(number, _Groups(groups, shared), common | group_traits(groups))
+            for number, groups in enumerate(per_frame, 1)
         )
     frames = integer(dataset, NUMBER_OF_FRAMES) or 1
     if frames == 1:
-        return (_plane(1, _Classic(dataset)),)
-    nowhere = Plane(1, None, None, None, None, 1.0, 0.0, ())
-    return (nowhere,) * min(frames, 65535)
+        return (_plane(1, _Classic(dataset), classic_traits(dataset)),)
+    return tuple(
+        Plane(number, None, None, None, None, 1.0, 0.0, ())
+        for number in range(1, min(frames, _FRAMES_MAX) + 1)
+    )
 
 
 class _Classic:
@@ -115,7 +125,7 @@ class _Groups:
         return None
 
 
-def _plane(frame: int, source: _Classic | _Groups) -> Plane:
+def _plane(frame: int, source: _Classic | _Groups, traits: dict[str, Trait]) -> Plane:
     unreadable: list[str] = []
 
     def numbers(macro: int, tag: int, count: int) -> tuple[float, ...] | None:
@@ -145,6 +155,7 @@ def _plane(frame: int, source: _Classic | _Groups) -> Plane:
         slope=_or_default(slope, _NAMES[RESCALE_SLOPE] in unreadable, 1.0),
         intercept=_or_default(intercept, _NAMES[RESCALE_INTERCEPT] in unreadable, 0.0),
         unreadable=tuple(unreadable),
+        traits=tuple(sorted(traits.items())),
     )
 
 

@@ -16,6 +16,7 @@ from itertools import repeat
 
 from secondread.dicom.inflate import Inflater
 from secondread.dicom.planes import MODALITY_LUT_SEQUENCE, PER_FRAME_GROUPS
+from secondread.dicom.traits import CLASSIC
 from secondread.errors import CannotUnderstandError, OutOfResourcesError
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
@@ -44,6 +45,8 @@ WANTED = frozenset(
         *(0x00280030, 0x00280100, 0x00280101, 0x00280102, 0x00280103),
         # Rescale Intercept and Slope
         *(0x00281052, 0x00281053),
+        # What tells echoes, phases and acquisitions of one series apart
+        *CLASSIC,
     }
 )
 """Elements whose value is kept: what intake examines, and nothing that says who the patient is."""

@@ -88,6 +88,8 @@ class RuleAnswer:
     """One sentence without free text of the study: for the trail and the log."""
     findings: tuple[tuple[str, Finding], ...] = ()
     """For each series of images, by its UID."""
+    note: str = ""
+    """Why images that came late gave no new version of its job; '' where that is not so."""
 
 
 @dataclass(frozen=True, slots=True)

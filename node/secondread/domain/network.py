@@ -154,7 +154,7 @@ class LateImages(StrEnum):
     """Never."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """Which studies go to which model, and where the results go.
 
@@ -162,9 +162,11 @@ class Rule:
     one series of images, and only such series are offered to the model.
 
     Attributes:
+        priority: higher goes first.
         report_not_analysed: whether a study that the model will not take gets a report that says
             why.
-        when: the conditions.
+        when: the conditions; what the administrator wrote as ``peers``, ``modalities`` and
+            ``study_description`` comes first.
         shadow: whether the results are made and checked, but sent nowhere.
         late_images: when images that come later give a new version of the job.
         versions_max: versions that there may be of a job; 0 is no limit.
@@ -174,12 +176,8 @@ class Rule:
     name: str
     model: str
     destinations: tuple[str, ...]
-    peers: tuple[str, ...]
-    modalities: tuple[str, ...]
-    study_description: str
-    """A regular expression that must be found in the Study Description; empty means any."""
-    priority: int
-    report_not_analysed: bool
+    priority: int = 0
+    report_not_analysed: bool = True
     when: tuple[Condition, ...] = ()
     shadow: bool = False
     late_images: LateImages = LateImages.NEW_INPUT

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 Values = tuple[str | float, ...]
 """The distinct values of an attribute over the objects of a series, in order of appearance."""
@@ -25,7 +26,11 @@ class PartSummary:
         spacing_mm: (slice, row, column); None where the geometry is not sound.
         plane: 'axial', 'sagittal', 'coronal', 'oblique', or '' where there is none.
         tilt_degrees: by which its slices lean against their stack; 0 where they do not.
-        digest: sha256 over the sorted (SOP Instance UID, sha256) of its objects and its name, hex.
+        digest: sha256 over the sorted (SOP Instance UID, sha256) of its objects, without duplicates
+            that were left out, and its frames where it has some of an object's only; hex. So it
+            is the same when a neighbour comes later and the part gets a name.
+        attributes: values of those attributes that are not the same in all parts; they go before
+            those of the series, and an empty tuple says that this part has none.
     """
 
     name: str
@@ -39,6 +44,7 @@ class PartSummary:
     plane: str
     tilt_degrees: float
     digest: str
+    attributes: Mapping[str, Values] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +56,8 @@ class SeriesSummary:
         objects: how many there are, readable or not.
         unreadable: how many of them cannot be read.
         holds_images: whether it holds source images, not somebody's results or documents.
-        attributes: values by keyword, of those in ``domain.attributes`` that it has; for the parts
-            as well where they are alike in all of them.
+        attributes: values by keyword, of those in ``domain.attributes`` that it has, of all its
+            objects together; those of a part go before.
         parts: at least one where it holds images.
         digest: sha256 over the sorted (SOP Instance UID, sha256) of its objects, hex.
     """
@@ -64,3 +70,12 @@ class SeriesSummary:
     attributes: Mapping[str, Values]
     parts: tuple[PartSummary, ...]
     digest: str
+
+
+def digest(objects: Iterable[tuple[str, str]], more: str = "") -> str:
+    """sha256 over the sorted (SOP Instance UID, sha256) of objects, and ``more``, as hex."""
+    total = hashlib.sha256()
+    for uid, content in sorted(objects):
+        total.update(f"{uid} {content}\n".encode())
+    total.update(more.encode())
+    return total.hexdigest()

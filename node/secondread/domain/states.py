@@ -16,7 +16,7 @@ class StudyState(StrEnum):
     """Where a study is on its way through the house."""
 
     RECEIVING = "receiving"
-    """Objects are arriving; the quiet time has not passed."""
+    """Objects are arriving, or something is waited for; the reason says what."""
     ASSEMBLING = "assembling"
     """Complete; rules, series and geometry are being looked at."""
     ANALYSING = "analysing"
@@ -44,6 +44,8 @@ class JobState(StrEnum):
     """Every object reached every destination."""
     FAILED = "failed"
     """A dead letter: waits for a person."""
+    SUPERSEDED = "superseded"
+    """A newer version was planned before anything of this one left the node."""
 
 
 class DeliveryState(StrEnum):
@@ -68,7 +70,7 @@ S, J, D = StudyState, JobState, DeliveryState
 
 STUDY_TABLE: StateTable = _table(
     {
-        S.RECEIVING: {S.ASSEMBLING},
+        S.RECEIVING: {S.ASSEMBLING, S.HELD, S.DONE},
         S.ASSEMBLING: {S.ANALYSING, S.DONE, S.HELD, S.RECEIVING},
         S.ANALYSING: {S.DONE, S.HELD, S.RECEIVING},
         S.DONE: {S.RECEIVING, S.ASSEMBLING},
@@ -78,13 +80,14 @@ STUDY_TABLE: StateTable = _table(
 
 JOB_TABLE: StateTable = _table(
     {
-        J.QUEUED: {J.PREPARED, J.REFUSED, J.FAILED},
-        J.PREPARED: {J.INFERRED, J.REFUSED, J.FAILED, J.QUEUED},
+        J.QUEUED: {J.PREPARED, J.REFUSED, J.FAILED, J.SUPERSEDED},
+        J.PREPARED: {J.INFERRED, J.REFUSED, J.FAILED, J.QUEUED, J.SUPERSEDED},
         J.INFERRED: {J.WRITTEN, J.FAILED, J.QUEUED},
         J.REFUSED: {J.WRITTEN, J.FAILED, J.DELIVERED},
         J.WRITTEN: {J.DELIVERED, J.FAILED},
         J.DELIVERED: set(),
-        J.FAILED: {J.QUEUED, J.REFUSED, J.WRITTEN},
+        J.FAILED: {J.QUEUED, J.REFUSED, J.WRITTEN, J.SUPERSEDED},
+        J.SUPERSEDED: set(),
     }
 )
 
@@ -94,7 +97,7 @@ _TABLES: Mapping[type[StrEnum], StateTable] = MappingProxyType(
     {StudyState: STUDY_TABLE, JobState: JOB_TABLE, DeliveryState: DELIVERY_TABLE}
 )
 
-JOB_ENDS = frozenset({JobState.DELIVERED, JobState.FAILED})
+JOB_ENDS = frozenset({JobState.DELIVERED, JobState.FAILED, JobState.SUPERSEDED})
 
 for _states, _rows in _TABLES.items():
     assert set(_rows) == set(_states), f"the table of {_states.__name__} lacks a state"

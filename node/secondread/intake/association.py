@@ -93,7 +93,7 @@ class Association:
         self._peer: Peer | None = None
         self._talk: Conversation | None = None
         self._reason: tuple[str, str] | None = None
-        self._closed = False
+        self._closed = self._released = False
         self._serving = False
         self._ahead_bytes = _AHEAD_BYTES_MIN
         self.phase = Phase.HANDSHAKE if transport.is_tls else Phase.REQUEST
@@ -289,6 +289,7 @@ class Association:
 
     def release_requested(self) -> None:
         """Say goodbye."""
+        self._released = True
         self._upper.release()
 
     def ended(self, reason: str) -> None:
@@ -352,7 +353,7 @@ class Association:
     def _leave(self) -> None:
         """The association is over, though the connection may not be."""
         if self._talk is not None:
-            self._talk.end()
+            self._talk.end(released=self._released and self._reason is None)
         if self._peer is not None:
             self._all.left(self._peer)
             if self._reason is None:

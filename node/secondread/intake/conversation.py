@@ -51,6 +51,7 @@ from secondread.intake.examine import Announcement
 from secondread.intake.journal import Journal
 from secondread.intake.negotiation import WINDOW_MAX, Agreement
 from secondread.intake.reception import Arrival, Begin, Limits, Reception, Sender
+from secondread.intake.releases import Releases
 from secondread.intake.space import Space
 from secondread.intake.storing import Outcome
 from secondread.intake.upper_layer import ProtocolError
@@ -70,7 +71,7 @@ class Desk:
     """What serves the messages of all associations.
 
     ``storage`` are the SOP classes it stores. ``overloaded`` says that the ledger does not keep up.
-    ``begin`` has a part of a file written early.
+    ``begin`` has a part of a file written early. ``releases`` keeps account of who brings what.
     """
 
     journal: Journal
@@ -83,6 +84,7 @@ class Desk:
     new_incoming: Callable[[], str]
     overloaded: Callable[[], bool]
     begin: Begin
+    releases: Releases
 
 
 class Conversation:
@@ -126,6 +128,7 @@ class Conversation:
         # (PS3.7 D.3.3.3.1).
         self._reports: deque[tuple[Context, Report]] = deque()
         self._over = False
+        self._number = desk.releases.open()
         self.outstanding = 0
 
     @property
@@ -175,9 +178,13 @@ class Conversation:
         if last:
             self._complete(context, self._command)
 
-    def end(self) -> None:
-        """The association is over; what is half here is removed, what is whole goes on."""
+    def end(self, *, released: bool) -> None:
+        """The association is over; what is half here is removed, what is whole goes on.
+
+        ``released`` says that the peer ended it in order.
+        """
         self._over = True
+        self._desk.releases.end(self._number, released=released)
         if self._reception is not None:
             self._reception.abandon()
             self._reception = None
@@ -288,6 +295,9 @@ class Conversation:
 
         def done(outcome: Outcome) -> None:
             self.outstanding -= 1
+            if not isinstance(outcome, SecondReadError):
+                study = arrival.examined.identity.study_instance_uid
+                self._desk.releases.bring(self._number, study)
             self._stored(context, command, arrival.size_bytes, outcome)
 
         self._desk.committer.submit(arrival, done)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from secondread.dicom.contexts import UNCOMPRESSED_SYNTAXES
 from secondread.dicom.planes import MODALITY_LUT_SEQUENCE, PER_FRAME_GROUPS
+from secondread.dicom.traits import CLASSIC, read_trait
 from secondread.dicom.walk import PIXEL_TAGS, Outline
 from secondread.errors import CannotUnderstandError, DataSetMismatchError
 
@@ -18,6 +19,7 @@ _STUDY, _SERIES = 0x0020000D, 0x0020000E
 _SAMPLES, _FRAMES, _BITS = 0x00280002, 0x00280008, 0x00280100
 _ROWS, _COLUMNS = 0x00280010, 0x00280011
 _FRAME_OF_REFERENCE = 0x00200052
+_ACQUISITION = 0x00200012
 
 # PS3.5 9.1; no empty component, so that no UID is a step in a path. NUL or space pads (PS3.5 6.2).
 _UID = re.compile(rb"[0-9]+(?:\.[0-9]+)*")
@@ -37,7 +39,7 @@ _UNSIGNED = (
 _INTEGERS = (
     (_FRAMES, "NumberOfFrames"),
     (0x00200011, "SeriesNumber"),
-    (0x00200012, "AcquisitionNumber"),
+    (_ACQUISITION, "AcquisitionNumber"),
     (0x00200013, "InstanceNumber"),
     (0x00201002, "ImagesInAcquisition"),
     (0x00201208, "NumberOfStudyRelatedInstances"),
@@ -60,6 +62,10 @@ _SEQUENCES = (
 )
 _CODES = ((0x00080060, "Modality"), (0x00280004, "PhotometricInterpretation"))
 _IMAGE_TYPE = 0x00080008
+# What tells the volumes of one series apart; those above it are facts anyway.
+_TRAITS = tuple(
+    (tag, place) for tag, place in CLASSIC.items() if tag not in {_IMAGE_TYPE, _ACQUISITION}
+)
 # float() would take 'nan', 'inf' and '1_0' as well (PS3.5 6.2, DS and IS).
 _DECIMAL_SIGNS = re.compile(rb"[0-9+\-.eE \\\0]{1,256}")
 _DECIMAL = re.compile(rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -220,6 +226,11 @@ def _facts(outline: Outline) -> dict[str, object]:
     for tag, keyword in _DECIMAL_STRINGS:
         if tag in values:
             facts[keyword] = _decimal_string(values[tag])
+    for tag, place in _TRAITS:
+        if tag in values:
+            trait = read_trait(place.form, values[tag], little_endian=outline.little_endian)
+            if trait is not None:
+                facts[place.keyword] = trait
     for tag, keyword in _SEQUENCES:
         if tag in outline.noted:
             facts[keyword] = True

@@ -118,6 +118,7 @@ class NoticeProvider:
             change.notices.replace(
                 [replace(said, status=str(status), at=now, objects=objects) for said in found]
             )
+            change.looks.hurry([said.study_instance_uid for said in found], now)
         _log(found[0], str(status), len(objects))
         return Reply((Answer(SUCCESS),))
 
@@ -154,6 +155,7 @@ class NoticeProvider:
             change.notices.replace(
                 [replace(said, sop_instance_uid=uid, study_instance_uid=study) for study in studies]
             )
+            change.looks.hurry(studies, said.at)
         _log(said, said.status, len(said.objects))
         return Reply((Answer(SUCCESS, sop_instance_uid=chosen),))
 

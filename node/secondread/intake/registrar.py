@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
@@ -20,6 +20,7 @@ from secondread.domain.instance import Instance
 from secondread.errors import LedgerError, SecondReadError
 from secondread.intake.storing import Stored
 from secondread.store import Ledger
+from secondread.store.studies import Waits
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -30,9 +31,6 @@ _RETRY_S = 1.0
 _GROUP_MAX = 1000
 BACKLOG_MAX = 20_000
 
-QuietTime = Callable[[str], float]
-"""The quiet time, in seconds, of the studies of a peer."""
-
 ToRecord = Callable[[Stored], Instance]
 """Makes the row of a stored object; raises OSError where it cannot be read."""
 
@@ -42,18 +40,19 @@ class Registrar:
 
     Args:
         ledger: where the rows go.
-        quiet_s: the quiet time of a peer's studies.
+        waits: how long a peer's studies are waited for.
         alert: told a sentence when rows cannot be written, and '' when they can again.
     """
 
-    def __init__(self, ledger: Ledger, quiet_s: QuietTime, alert: Callable[[str], None]) -> None:
+    def __init__(self, ledger: Ledger, waits: Waits, alert: Callable[[str], None]) -> None:
         self._ledger = ledger
-        self._quiet_s = quiet_s
+        self._waits = waits
         self._alert = alert
         # One thread appends, another looks from time to time: to wake it for each object would make
         # senders wait for it.
         self._entered: deque[tuple[ToRecord, Sequence[Stored]]] = deque()
         self._settling: deque[threading.Event] = deque()
+        self._released: deque[tuple[Collection[str], float]] = deque()
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="registrar", daemon=True)
@@ -68,6 +67,13 @@ class Registrar:
     def enter(self, to_record: ToRecord, stored: Sequence[Stored]) -> None:
         """Write the rows of these objects soon; ``to_record`` makes them, in the thread."""
         self._entered.append((to_record, stored))
+
+    def release(self, study_instance_uids: Collection[str], at: float) -> None:
+        """Enter that the peer has sent all of these studies, behind the rows of what it sent.
+
+        ``at`` is when the association was released, in seconds since the epoch.
+        """
+        self._released.append((study_instance_uids, at))
 
     @property
     def overloaded(self) -> bool:
@@ -96,13 +102,15 @@ class Registrar:
             ends = self._stopping
             # First who wants to know, then what there is: nobody is told too early.
             events = [self._settling.popleft() for _ in range(len(self._settling))]
+            releases = [self._released.popleft() for _ in range(len(self._released))]
             for _ in range(len(self._entered)):
                 to_record, group = self._entered.popleft()
                 self._stored.extend((to_record, one) for one in group)
             while (self._stored or self._rows) and self._write():
                 continue
-            if self._stored or self._rows:
+            if self._stored or self._rows or not self._write_releases(releases):
                 self._settling.extend(events)
+                self._released.extendleft(reversed(releases))
             else:
                 for event in events:
                     event.set()
@@ -136,7 +144,7 @@ class Registrar:
                     [row for row in self._rows if row.sop_instance_uid in known]
                 )
                 change.instances.add(fresh)
-                change.studies.add_instances(fresh, self._quiet_s)
+                change.studies.add_instances(fresh, self._waits)
             self._rows.clear()
         except LedgerError as error:
             self._note_failure(error)
@@ -147,11 +155,28 @@ class Registrar:
             log.exception("rows could not be written", rows=len(self._rows))
             self._note_failure(LedgerError(f"The ledger could not be written: {error!r}."))
         else:
-            if self._failing:
-                self._failing = False
-                self._alert("")
+            self._note_success()
             return True
         return False
+
+    def _write_releases(self, releases: Sequence[tuple[Collection[str], float]]) -> bool:
+        """Write what was released; False where that failed."""
+        if not releases:
+            return True
+        try:
+            with self._ledger.begin() as change:
+                for uids, at in releases:
+                    change.looks.release(uids, at)
+        except LedgerError as error:
+            self._note_failure(error)
+            return False
+        self._note_success()
+        return True
+
+    def _note_success(self) -> None:
+        if self._failing:
+            self._failing = False
+            self._alert("")
 
     def _note_failure(self, error: SecondReadError) -> None:
         if not self._failing:

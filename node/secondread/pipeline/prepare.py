@@ -6,6 +6,7 @@ import structlog
 
 from secondread.assembly.volume import read_volume
 from secondread.deid.boundary import prepare
+from secondread.dicom.rectify import rectify
 from secondread.domain.job import Job
 from secondread.domain.states import JobState
 from secondread.pipeline.work import attempt, claim
@@ -30,9 +31,13 @@ class Prepare:
 
     def _prepare(self, job: Job) -> None:
         place = self._place
-        volume = read_volume(place.instances_of(job), place.spool.root)
+        instances = place.instances_of(job)
+        # A model sees an orthogonal grid; whether it takes what leans was asked of its manifest.
+        rectified = rectify(read_volume(instances, place.spool.root, job.part, place.decoder))
+        volume = rectified.volume
         prepare(volume, place.spool.work / job.key)
         shape = " x ".join(map(str, volume.voxels.shape))
         log.info("volume ready", job=job.key, shape=shape)
+        reason = f"Volume of {shape} ready{', its leaning slices put straight' * rectified.moved}."
         with place.ledger.begin() as change:
-            change.jobs.move(job, JobState.PREPARED, place.clock.now(), f"Volume of {shape} ready.")
+            change.jobs.move(job, JobState.PREPARED, place.clock.now(), reason)

@@ -27,8 +27,11 @@ def retry_study(change: Transaction, study: Study, now: float) -> int:
     for job in change.jobs.of_study(study.id):
         if job.state is not JobState.FAILED:
             continue
-        count += 1
         items = change.outbox.of_job(job.id)
+        if not items and change.jobs.has_newer(job):
+            change.jobs.move(job, JobState.SUPERSEDED, now, "A newer version takes its place.")
+            continue
+        count += 1
         for item in items:
             if item.state is DeliveryState.DEAD:
                 change.outbox.move(item, DeliveryState.READY, now, _RETRIED)

@@ -86,8 +86,8 @@ def queue_again(place: Workplace, job: Job, reason: str) -> None:
         change.jobs.move(job, JobState.QUEUED, place.clock.now(), reason)
 
 
-def postpone(place: Workplace, job: Job, reason: str) -> None:
+def postpone(place: Workplace, job: Job, reason: str, wait_s: float = POSTPONED_S) -> None:
     """Try again in a while, as often as it takes: what is in the way is not the study's fault."""
-    log.warning("job postponed", job=job.key, wait_s=POSTPONED_S, reason=reason)
+    log.warning("job postponed", job=job.key, wait_s=wait_s, reason=reason)
     with place.ledger.begin() as change:
-        change.jobs.postpone(job, place.clock.now() + POSTPONED_S)
+        change.jobs.postpone(job, place.clock.now() + wait_s)

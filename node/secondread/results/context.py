@@ -22,9 +22,20 @@ NODE_MODEL = "SecondRead AI node"
 RESEARCH_NOTICE = "Research use only. Not for diagnosis."
 
 _SUFFIX = {SEG: 81, SR: 82}
+_NUMBERED_VERSIONS_MAX = 9
 _SERIES_NUMBER_BASE = 90
 _SERIES_NUMBER_MAX = 20_000_000
 _LONG_STRING = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Predecessor:
+    """The report of an earlier version of a job."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,7 @@ class ResultContext:
         device_serial: serial number of this installation.
         uid_root: the operator's own UID root, or empty.
         software_version: of the node.
+        predecessor: the report that the job's own goes before; ``None`` where there is none.
     """
 
     job: Job
@@ -53,6 +65,7 @@ class ResultContext:
     device_serial: str
     uid_root: str
     software_version: str
+    predecessor: Predecessor | None = None
 
     @property
     def reference(self) -> Dataset:
@@ -77,9 +90,10 @@ class ResultContext:
         return self.volume
 
     def uid(self, *parts: str) -> str:
-        """A UID that depends on the job's inputs, the model and ``parts`` alone."""
+        """A UID that depends on the job's inputs and version, the model and ``parts`` alone."""
         model = (self.manifest.id, self.manifest.version, self.manifest.digest)
-        return derive_uid(self.job.input_digest, *model, *parts, root=self.uid_root)
+        version = (f"version {self.job.version}",) if self.job.version > 1 else ()
+        return derive_uid(self.job.input_digest, *model, *parts, *version, root=self.uid_root)
 
     def tracking_uid(self, label: Label) -> str:
         """Tracking UID of a structure, the same in the SEG and in the SR."""
@@ -126,17 +140,22 @@ class ResultContext:
         return moment.astimezone(zone).replace(microsecond=0)
 
     def series_number(self, kind: str) -> int:
-        """Series Number: behind the source's, and next to the other results of the same source."""
+        """Series Number: behind the source's, and next to the other results of the same source.
+
+        Each version of a job follows the one before, as far as two digits go.
+        """
         try:
             source = int(self.reference.get("SeriesNumber") or _SERIES_NUMBER_BASE)
         except (TypeError, ValueError):
             source = _SERIES_NUMBER_BASE
         if not 0 < source < _SERIES_NUMBER_MAX:
             source = _SERIES_NUMBER_BASE
-        return source * 100 + _SUFFIX[kind]
+        step = 2 * min(self.job.version - 1, _NUMBERED_VERSIONS_MAX - 1)
+        return source * 100 + _SUFFIX[kind] + step
 
     def series_description(self, what: str) -> str:
-        """Series Description: the model, what it is, and whether it is research."""
+        """Series Description: the model, what it is, which version, and whether it is research."""
         mark = " [RESEARCH]" if self.is_research else ""
-        end = f": {what}{mark}"
+        version = f", version {self.job.version}" if self.job.version > 1 else ""
+        end = f": {what}{version}{mark}"
         return plain(self.model_title, _LONG_STRING - len(end)) + end

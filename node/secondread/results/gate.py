@@ -15,6 +15,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from secondread.bundles.manifest import Label
+from secondread.domain.volume import Volume
 from secondread.errors import GateError, ResultError
 from secondread.results import coding
 from secondread.results.context import ResultContext
@@ -26,6 +27,7 @@ from secondread.results.wording import plain
 _SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 _POSITION_TOLERANCE_MM = 1e-3
 _DIRECTION_TOLERANCE = 1e-6
+_LEAN_TOLERANCE = 1e-4
 _PROCESSING_ALGORITHM = "Processing Algorithm"
 
 COMMON_TYPE_1 = [
@@ -243,6 +245,14 @@ def _check_plane(frame: Frame, source: SliceGeometry) -> None:
             raise GateError("A frame does not lie on its source slice.")
 
 
+def _leans(volume: Volume) -> bool:
+    """Whether the slices are not at right angles to their stack, as with a tilted gantry."""
+    along_slices, along_rows, along_columns = volume.affine_lps[:3, :3].T
+    normal = np.cross(along_columns, along_rows)
+    sine = np.linalg.norm(np.cross(along_slices, normal))
+    return bool(sine > _LEAN_TOLERANCE * np.linalg.norm(along_slices) * np.linalg.norm(normal))
+
+
 def _check_voxels(
     decoded: npt.NDArray[np.uint8],
     affine: npt.NDArray[np.float64],
@@ -254,8 +264,11 @@ def _check_voxels(
     volume = context.analysed
     step = np.linalg.solve(volume.affine_lps, affine)
     offset = np.rint(step[:3, 3]).astype(int)
-    ends = step @ np.array([[0, *decoded.shape[1:], 1], [*decoded.shape, 1]]).T
-    wanted = np.array([[0, *decoded.shape[1:]], decoded.shape]).T + offset[:, None]
+    # A single slice does not say which way the stack leans, so it is not followed to the next.
+    depth = decoded.shape[0] if decoded.shape[0] > 1 or not _leans(volume) else 0
+    far = np.array([[0, *decoded.shape[1:]], [depth, *decoded.shape[1:]]])
+    ends = step @ np.column_stack([far, [1, 1]]).T
+    wanted = far.T + offset[:, None]
     if np.abs(ends[:3] - wanted).max() > 0.01 or offset[1:].any():
         raise GateError("The segmentation's grid is not the volume's: it would be drawn elsewhere.")
     first, last = int(offset[0]), int(offset[0]) + decoded.shape[0]

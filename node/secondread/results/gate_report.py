@@ -67,6 +67,7 @@ def check_report(path: Path, context: ResultContext, expected: Expectation) -> N
     _check_document(report, context)
     _check_outcome(report, expected)
     _check_evidence(report, context, expected)
+    _check_predecessor(report, context)
     _check_groups(report, context, expected)
 
 
@@ -109,6 +110,14 @@ def _check_evidence(report: Transcript, context: ResultContext, expected: Expect
     needed = images | ({expected.segmentation_uid} if expected.segmentation_uid else set())
     if not needed <= report.evidence:
         raise GateError("The report's evidence does not list every object that it refers to.")
+
+
+def _check_predecessor(report: Transcript, context: ResultContext) -> None:
+    before = context.predecessor
+    if report.predecessors != ({before.sop_instance_uid} if before else set()):
+        raise GateError("The report does not name exactly the report that it replaces.")
+    if before is not None and before.study_instance_uid != context.reference.StudyInstanceUID:
+        raise GateError("The report would replace a report of another study.")
 
 
 def _check_groups(report: Transcript, context: ResultContext, expected: Expectation) -> None:

@@ -211,10 +211,13 @@ def _lay_out(
     positions = np.array([frame.position for frame in frames])
     depths = positions @ normal
     step = _find_step(segmentation, depths)
-    lowest = int(np.argmin(depths))
+    lowest, highest = int(np.argmin(depths)), int(np.argmax(depths))
     places = np.rint((depths - depths[lowest]) / step).astype(int)
     affine = np.eye(4)
     affine[:3, 0] = normal * step
+    if places[highest]:
+        # Not the normal: the slices of a tilted gantry lean against their stack.
+        affine[:3, 0] = (positions[highest] - positions[lowest]) / places[highest]
     affine[:3, 1] = along_rows * first.pixel_spacing[0]
     affine[:3, 2] = along_columns * first.pixel_spacing[1]
     affine[:3, 3] = positions[lowest]

@@ -36,6 +36,7 @@ from secondread.results.context import (
     NODE_MODEL,
     RESEARCH_NOTICE,
     SR,
+    Predecessor,
     ResultContext,
 )
 from secondread.results.equipment import sign, stand_in
@@ -48,6 +49,10 @@ COMPREHENSIVE_3D_SR_STORAGE = "1.2.840.10008.5.1.4.1.1.88.34"
 NOTHING_FOUND = "Analysed: none of the structures that the model knows was found."
 NOT_ANALYSED = "Not analysed"
 NOT_FOUND = "Not found"
+REPLACES = (
+    "This is version {version} of the analysis; it replaces the report that is named as its "
+    "predecessor."
+)
 _WHY_PARTIAL = "Not analysed; the reason is a comment in the report."
 _LANGUAGE = CodedConcept("en", "RFC5646", "English")
 _LONG_STRING = 64
@@ -110,7 +115,9 @@ def _make_document(
     refusal: str,
 ) -> Dataset:
     # Two different reasons are two documents of one series; the same reason is the same document.
-    instance = ("instance", SR, refusal) if refusal else ("instance", SR)
+    instance = ["instance", SR, *([refusal] if refusal else [])]
+    if context.predecessor is not None:
+        instance.append(context.predecessor.sop_instance_uid)
     # highdicom copies the whole tree it is given, and searches it once for every kind of item. It
     # is given the trunk, and the branches are put on afterwards.
     trunk = ContainerContentItem(coding.REPORT_TITLE, template_id="1500")
@@ -134,10 +141,26 @@ def _make_document(
     )
     document.ContentSequence = content.ContentSequence
     document.CurrentRequestedProcedureEvidenceSequence = [_list_evidence(evidence)]
+    if context.predecessor is not None:
+        document.PredecessorDocumentsSequence = [_name_predecessor(context.predecessor)]
     if refusal:
         document.CompletionFlagDescription = _WHY_PARTIAL
     sign(document, context)
     return document
+
+
+def _name_predecessor(predecessor: Predecessor) -> Dataset:
+    """The report that this one amends (PS3.3 C.17.2, Predecessor Documents Sequence)."""
+    instance = Dataset()
+    instance.ReferencedSOPClassUID = predecessor.sop_class_uid
+    instance.ReferencedSOPInstanceUID = predecessor.sop_instance_uid
+    series = Dataset()
+    series.SeriesInstanceUID = predecessor.series_instance_uid
+    series.ReferencedSOPSequence = [instance]
+    study = Dataset()
+    study.StudyInstanceUID = predecessor.study_instance_uid
+    study.ReferencedSeriesSequence = [series]
+    return study
 
 
 def _list_evidence(evidence: Sequence[Dataset]) -> Dataset:
@@ -191,6 +214,8 @@ def _evaluate(context: ResultContext, summary: Code, notes: Sequence[str]) -> Co
     """What there is to say in words: how the analysis went, by which model, and what it is for."""
     manifest = context.manifest
     sentences = [*notes, f"Model: {manifest.title}, version {manifest.version} ({manifest.id})."]
+    if context.predecessor is not None:
+        sentences.append(REPLACES.format(version=context.job.version))
     if context.is_research:
         sentences.append(RESEARCH_NOTICE)
     evaluations = ContainerContentItem(coding.QUALITATIVE_EVALUATIONS, relationship_type=_CONTAINS)

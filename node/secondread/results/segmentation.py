@@ -22,6 +22,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
 from secondread.bundles.manifest import Label
+from secondread.domain.volume import Volume
 from secondread.errors import ResultError
 from secondread.results import coding
 from secondread.results.context import (
@@ -115,7 +116,7 @@ def _make_header(
     first, rows, columns = slices[0], *context.analysed.voxels.shape[1:]
     example = np.zeros((1, rows, columns), np.uint8)
     example.flat[: len(found)] = np.arange(1, len(found) + 1)
-    spacing_mm = context.analysed.spacing_mm
+    step_mm = _find_step_mm(context.analysed)
     made = Segmentation(
         source_images=[_source_of(context, first)],
         pixel_array=example,
@@ -137,7 +138,7 @@ def _make_header(
         transfer_syntax_uid=ExplicitVRLittleEndian,
         pixel_measures=PixelMeasuresSequence(
             pixel_spacing=[float(length) for length in first.pixel_spacing],
-            slice_thickness=float(format_number_as_ds(first.thickness_mm or spacing_mm[0])),
+            slice_thickness=float(format_number_as_ds(first.thickness_mm or step_mm)),
         ),
         plane_orientation=PlaneOrientationSequence(
             "PATIENT", [float(cosine) for cosine in first.orientation]
@@ -153,12 +154,19 @@ def _make_header(
     header.file_meta = made.file_meta
     header.ReferencedSeriesSequence = _list_sources(context)
     _name_dimensions(header, context.uid("dimensions", SEG))
-    _keep_plane(header, first, spacing_mm[0])
+    _keep_plane(header, first, step_mm)
     _mark_lossy(header, context.reference)
     if body_part := context.reference.get("BodyPartExamined"):
         header.BodyPartExamined = body_part
     sign(header, context)
     return header
+
+
+def _find_step_mm(volume: Volume) -> float:
+    """Distance between neighbouring slices along their normal, which a tilted stack leans from."""
+    along_slices, along_rows, along_columns = volume.affine_lps[:3, :3].T
+    normal = np.cross(along_columns, along_rows)
+    return float(abs(along_slices @ normal) / np.linalg.norm(normal))
 
 
 def _describe(context: ResultContext, number: int, label: Label) -> SegmentDescription:

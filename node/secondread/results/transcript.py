@@ -104,6 +104,7 @@ class Transcript:
         observer: ``uid name manufacturer model serial`` of the device, as far as they are there.
         images: SOP Instance UIDs that the image library lists.
         evidence: SOP Instance UIDs that the evidence sequences list.
+        predecessors: SOP Instance UIDs of the reports that it names as its predecessors.
         summary: Summary of Analyses.
         comments: the sentences of the qualitative evaluations.
         created: Content Date and Time, ``YYYYMMDDHHMMSS``.
@@ -125,6 +126,7 @@ class Transcript:
     algorithm: AlgorithmRecord | None
     series_description: str
     created: str
+    predecessors: frozenset[str] = frozenset()
 
 
 def read_report(path: Path) -> Transcript:
@@ -162,6 +164,7 @@ def transcribe(report: Dataset) -> Transcript:
         algorithm=_algorithm(report),
         series_description=str(report.get("SeriesDescription", "")),
         created=f"{report.get('ContentDate', '')}{report.get('ContentTime', '')}"[:14],
+        predecessors=frozenset(_list_instances(report, "PredecessorDocumentsSequence")),
     )
 
 
@@ -253,10 +256,15 @@ def _list_images(report: Dataset) -> Iterator[str]:
 
 def _list_evidence(report: Dataset) -> Iterator[str]:
     for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
-        for study in report.get(keyword) or ():
-            for series in study.ReferencedSeriesSequence:
-                for instance in series.ReferencedSOPSequence:
-                    yield str(instance.ReferencedSOPInstanceUID)
+        yield from _list_instances(report, keyword)
+
+
+def _list_instances(report: Dataset, keyword: str) -> Iterator[str]:
+    """SOP Instance UIDs in a sequence of the hierarchical references of PS3.3 C.17.2.1."""
+    for study in report.get(keyword) or ():
+        for series in study.ReferencedSeriesSequence:
+            for instance in series.ReferencedSOPSequence:
+                yield str(instance.ReferencedSOPInstanceUID)
 
 
 def _algorithm(report: Dataset) -> AlgorithmRecord | None:

@@ -24,6 +24,7 @@ from secondread.results.segmentation import (
 )
 
 RESULTS_FOLDER = "results"
+REPORT_NAME = f"{SR}.dcm"
 
 
 def write_results(

@@ -1,9 +1,9 @@
-"""The job table: one model on one series, for one rule."""
+"""The job table: one model on one series, for one rule, in one or more versions."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,8 +13,9 @@ from secondread.domain.job import Candidate, Job, PlannedJob
 from secondread.domain.network import Urgency
 from secondread.domain.states import JobState, check_transition
 from secondread.store.claims import claim_one, release_claims_of
-from secondread.store.tables import job
+from secondread.store.tables import job, study
 from secondread.store.trail import Trail
+from secondread.store.versions import LIVE, NOT_ANALYSED, Terms, find_bar, is_new, is_untouched
 
 _HIDDEN = {"claimed_by", "claimed_until", "next_at", "candidates", "checks", "sources"}
 _COLUMNS = [column for column in job.c if column.name not in _HIDDEN]
@@ -31,6 +32,15 @@ def _record(row: Any) -> Job:
     )
 
 
+def _planned_text(record: Job) -> str:
+    if record.reason:
+        return f"Not analysed: {record.reason}"
+    text = f"Planned for model '{record.model_id}' {record.model_version}"
+    if record.version > 1:
+        text += f", version {record.version}"
+    return f"{text}{', in shadow' if record.shadow else ''}."
+
+
 class Jobs:
     """The jobs, in one transaction."""
 
@@ -38,19 +48,41 @@ class Jobs:
         self._connection = connection
         self._trail = trail
 
-    def add(self, study_id: int, planned: PlannedJob, at: float) -> Job | None:
-        """Add a job; None if the same images have been given to the same model before."""
-        same = sa.select(job).where(
-            job.c.study_id == study_id,
-            job.c.rule == planned.rule,
-            job.c.model_id == planned.model_id,
-            job.c.model_version == planned.model_version,
-            job.c.input_digest == planned.input_digest,
-        )
-        row = self._connection.execute(same).one_or_none()
-        if row is not None:
+    def add(
+        self,
+        study_id: int,
+        planned: PlannedJob,
+        sources: Sequence[str],
+        at: float,
+        terms: Terms = LIVE,
+    ) -> Job | None:
+        """Add a job, or a new version of one.
+
+        The newest job of the same study, rule and model becomes its predecessor. Versions that
+        nobody has begun to work on are superseded, because the new one holds all that they would.
+
+        Args:
+            study_id: row id of the study.
+            planned: what assembly decided.
+            sources: SOP Instance UIDs of the objects that it is about, from now on for good.
+            at: now.
+            terms: what the rule and the study say about it.
+
+        Returns:
+            None if the same images have been given to the same model before, or if the rule allows
+            no new version, which ``objection`` explains.
+        """
+        earlier = self._versions(study_id, planned)
+        if not is_new(earlier, planned, sources, terms):
             return None
+        if find_bar(earlier, planned, terms, self._last_at(study_id), at):
+            return None
+        for row in earlier:
+            if is_untouched(row, at):
+                text = "A newer version was planned, before this one was begun."
+                self.move(_record(row), JobState.SUPERSEDED, at, text)
         state = JobState.REFUSED if planned.refusal else JobState.QUEUED
+        predecessor = earlier[-1] if earlier else None
         values = {
             "key": secrets.token_hex(16),
             "study_id": study_id,
@@ -65,21 +97,77 @@ class Jobs:
             "losses": 0,
             "created_at": at,
             "next_at": at,
-            "outcome": "not analysed" if planned.refusal else "",
+            "outcome": NOT_ANALYSED if planned.refusal else "",
             "reason": planned.refusal,
             "candidates": [asdict(candidate) for candidate in planned.candidates],
             "checks": [],
+            "part": planned.part,
+            "sources": sorted(sources),
+            "version": predecessor.version + 1 if predecessor else 1,
+            "predecessor_id": predecessor.id if predecessor else None,
+            "urgency": terms.urgency,
+            "shadow": terms.shadow,
         }
         record = _record(
             self._connection.execute(job.insert().values(**values).returning(job)).one()
         )
-        text = (
-            f"Not analysed: {planned.refusal}"
-            if planned.refusal
-            else (f"Planned for model '{planned.model_id}' {planned.model_version}.")
+        detail = {
+            "rule": record.rule,
+            "version": record.version,
+            "predecessor": record.predecessor_id,
+            "shadow": record.shadow,
+            "sources": len(sources),
+        }
+        self._trail.append(
+            at,
+            "job",
+            _planned_text(record),
+            study_id=study_id,
+            job_id=record.id,
+            change=("", state),
+            detail=detail,
         )
-        self._trail.append(at, "job", text, study_id=study_id, job_id=record.id, change=("", state))
         return record
+
+    def objection(
+        self,
+        study_id: int,
+        planned: PlannedJob,
+        sources: Sequence[str],
+        at: float,
+        terms: Terms = LIVE,
+    ) -> str:
+        """Why images that came late give no new version of a job; '' where nothing objects."""
+        earlier = self._versions(study_id, planned)
+        if not is_new(earlier, planned, sources, terms):
+            return ""
+        return find_bar(earlier, planned, terms, self._last_at(study_id), at)
+
+    def _versions(self, study_id: int, planned: PlannedJob) -> Sequence[Any]:
+        """The rows of the jobs of the same study, rule and model, oldest first."""
+        query = sa.select(job).where(
+            job.c.study_id == study_id,
+            job.c.rule == planned.rule,
+            job.c.model_id == planned.model_id,
+        )
+        return self._connection.execute(query.order_by(job.c.version, job.c.id)).all()
+
+    def has_newer(self, record: Job) -> bool:
+        """Whether there is a version after this one."""
+        query = sa.select(job.c.id).where(job.c.predecessor_id == record.id)
+        return self._connection.execute(query.limit(1)).first() is not None
+
+    def before(self, record: Job) -> Iterator[Job]:
+        """The versions before this one, newest first."""
+        while record.predecessor_id is not None:
+            record = self.get(record.predecessor_id)
+            yield record
+
+    def _last_at(self, study_id: int) -> float:
+        """When the last object of a study came."""
+        query = sa.select(study.c.last_at).where(study.c.id == study_id)
+        found: float = self._connection.execute(query).scalar_one()
+        return found
 
     def move(
         self,
@@ -111,11 +199,11 @@ class Jobs:
     def claim(
         self, states: Sequence[JobState], owner: str, now: float, lease_s: float
     ) -> Job | None:
-        """Claim the most urgent job in one of these states, the oldest of equal priority first."""
+        """Claim the job of the most urgent study; of those, the first by priority and age."""
         wanted = (
             sa.select(job.c.id)
             .where(job.c.state.in_(list(states)), job.c.next_at <= now)
-            .order_by(job.c.priority.desc(), job.c.created_at, job.c.id)
+            .order_by(job.c.urgency.desc(), job.c.priority.desc(), job.c.created_at, job.c.id)
         )
         row = claim_one(self._connection, job, wanted, owner, now, lease_s)
         if row is None:
@@ -166,6 +254,14 @@ class Jobs:
         """The keys of the jobs in these states."""
         query = sa.select(job.c.key).where(job.c.state.in_(list(states)))
         return frozenset(self._connection.execute(query).scalars())
+
+    def sources(self, job_id: int) -> tuple[str, ...]:
+        """SOP Instance UIDs of the objects that a job is about, sorted.
+
+        Empty for a job that was planned before they were kept.
+        """
+        query = sa.select(job.c.sources).where(job.c.id == job_id)
+        return tuple(self._connection.execute(query).scalar_one())
 
     def candidates(self, job_id: int) -> tuple[Candidate, ...]:
         """What series selection thought of each series when the job was planned."""

@@ -13,13 +13,18 @@ import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
 
 from secondread.errors import LedgerError
+from secondread.store.archive_counts import ArchiveCounts
 from secondread.store.commitments import Commitments
+from secondread.store.history import History
 from secondread.store.holdings import Holdings
 from secondread.store.instances import Instances
 from secondread.store.jobs import Jobs
+from secondread.store.looks import Looks
 from secondread.store.notices import Notices
 from secondread.store.outbox import Outbox
+from secondread.store.pauses import Pauses
 from secondread.store.refusals import Refusals
+from secondread.store.series import Series
 from secondread.store.studies import Studies
 from secondread.store.trail import Trail
 
@@ -33,13 +38,18 @@ class Transaction:
     """The tables of the ledger, bound to one transaction."""
 
     instances: Instances
+    series: Series
     studies: Studies
+    looks: Looks
+    pauses: Pauses
+    archive_counts: ArchiveCounts
     jobs: Jobs
     outbox: Outbox
     refusals: Refusals
     commitments: Commitments
     notices: Notices
     holdings: Holdings
+    history: History
     trail: Trail
 
 
@@ -113,13 +123,18 @@ def _bind(connection: sa.Connection) -> Transaction:
     trail = Trail(connection)
     return Transaction(
         instances=Instances(connection),
+        series=Series(connection),
         studies=Studies(connection, trail),
+        looks=Looks(connection),
+        pauses=Pauses(connection),
+        archive_counts=ArchiveCounts(connection),
         jobs=Jobs(connection, trail),
         outbox=Outbox(connection, trail),
         refusals=Refusals(connection),
         commitments=Commitments(connection, trail),
         notices=Notices(connection),
         holdings=Holdings(connection),
+        history=History(connection),
         trail=trail,
     )
 

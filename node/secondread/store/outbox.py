@@ -54,8 +54,16 @@ class Outbox:
                 )
             )
 
+    def knows(self, sop_instance_uid: str) -> bool:
+        """Whether an object was ever to be sent to anybody."""
+        query = sa.select(outbox.c.id).where(outbox.c.sop_instance_uid == sop_instance_uid)
+        return self._connection.execute(query.limit(1)).first() is not None
+
     def claim(self, owner: str, now: float, lease_s: float) -> OutboxItem | None:
-        """Claim the next object that is due and that no earlier one of its job waits before."""
+        """Claim the next object that is due and that no earlier one of its job waits before.
+
+        Those of urgent studies go first.
+        """
         earlier = outbox.alias("earlier")
         blocked = sa.exists().where(
             earlier.c.job_id == outbox.c.job_id,
@@ -63,10 +71,11 @@ class Outbox:
             earlier.c.sequence < outbox.c.sequence,
             earlier.c.state == DeliveryState.READY,
         )
+        urgency = sa.select(job.c.urgency).where(job.c.id == outbox.c.job_id).scalar_subquery()
         wanted = (
             sa.select(outbox.c.id)
             .where(outbox.c.state == DeliveryState.READY, outbox.c.next_at <= now, ~blocked)
-            .order_by(outbox.c.next_at, outbox.c.id)
+            .order_by(urgency.desc(), outbox.c.next_at, outbox.c.id)
         )
         row = claim_one(self._connection, outbox, wanted, owner, now, lease_s)
         if row is None:

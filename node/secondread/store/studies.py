@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from secondread.domain.instance import Instance
+from secondread.domain.job import RuleAnswer
 from secondread.domain.network import Urgency
 from secondread.domain.states import JOB_ENDS, JobState, StudyState, check_transition
 from secondread.domain.study import Study
 from secondread.errors import NotFoundError
+from secondread.store.answers import from_documents, to_documents
 from secondread.store.claims import claim_one, release_claims_of
 from secondread.store.tables import job, study
 from secondread.store.trail import Trail
 
-_HIDDEN = {"claimed_by", "claimed_until", "answers"}
+_HIDDEN = {"claimed_by", "claimed_until", "answers", "rounds"}
 _COLUMNS = [column for column in study.c if column.name not in _HIDDEN]
+_NUMBERS = re.compile(r"[0-9]+")
 
 
 def _record(row: Any) -> Study:
@@ -38,8 +44,14 @@ _ARRIVED = (
     .values(
         last_at=sa.bindparam("at"),
         quiet_s=sa.bindparam("quiet"),
-        due_at=sa.bindparam("due"),
+        due_at=sa.case(
+            (study.c.next_look_at < sa.bindparam("due"), study.c.next_look_at),
+            else_=sa.bindparam("due"),
+        ),
         instances=study.c.instances + sa.bindparam("count"),
+        quiet_from=sa.null(),
+        released_at=sa.null(),
+        ready=sa.null(),
         urgency=sa.case(
             (study.c.urgency < sa.bindparam("urgent"), sa.bindparam("urgent")),
             else_=study.c.urgency,
@@ -48,13 +60,29 @@ _ARRIVED = (
 )
 
 
-def _arrival(group: Sequence[Instance], quiet_s: float) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long the studies of a peer, by its name, are waited for; in seconds.
+
+    Attributes:
+        quiet_s: the quiet time.
+        look_s: after how much silence a study might be complete at the earliest.
+        limit_s: the shortest of the longest waits; infinite where there is no limit.
+    """
+
+    quiet_s: Callable[[str], float]
+    look_s: Callable[[str], float]
+    limit_s: Callable[[str], float]
+
+
+def _arrival(group: Sequence[Instance], waits: Waits) -> dict[str, Any]:
     last = group[-1]
+    quiet_s, look_s = waits.quiet_s(last.peer), waits.look_s(last.peer)
     return {
         "uid": last.study_instance_uid,
         "at": last.received_at,
         "quiet": quiet_s,
-        "due": last.received_at + quiet_s,
+        "due": last.received_at + look_s,
         "count": len(group),
         "urgent": max(record.urgency for record in group),
     }
@@ -67,11 +95,15 @@ class Studies:
         self._connection = connection
         self._trail = trail
 
-    def add_instances(self, records: Sequence[Instance], quiet_s: Callable[[str], float]) -> None:
+    def add_instances(
+        self, records: Sequence[Instance], waits: Waits | Callable[[str], float]
+    ) -> None:
         """Note that objects were stored; a study that had gone on comes back.
 
-        ``quiet_s`` gives the quiet time of a peer's studies, in seconds.
+        ``waits`` may be the quiet time of a peer's studies alone, in seconds.
         """
+        if not isinstance(waits, Waits):
+            waits = Waits(waits, waits, lambda _: math.inf)
         groups: dict[str, list[Instance]] = {}
         for record in records:
             groups.setdefault(record.study_instance_uid, []).append(record)
@@ -79,24 +111,32 @@ class Studies:
         known = {row.study_instance_uid: row for row in self._connection.execute(query)}
         for uid, group in groups.items():
             if uid not in known:
-                self._begin(group[0], quiet_s(group[0].peer))
+                self._begin(group[0], waits)
             elif known[uid].state != StudyState.RECEIVING:
                 found = _record(known[uid])
                 at = group[-1].received_at
                 self.move(found, StudyState.RECEIVING, at, "Images are still arriving.")
-        changes = [_arrival(group, quiet_s(group[-1].peer)) for group in groups.values()]
+                self._limit(uid, group[0], waits)
+        changes = [_arrival(group, waits) for group in groups.values()]
         if changes:
             self._connection.execute(_ARRIVED, changes)
 
-    def _begin(self, first: Instance, quiet_s: float) -> None:
+    def _limit(self, study_instance_uid: str, first: Instance, waits: Waits) -> None:
+        """Say when to look at the latest, though objects may go on coming until then."""
+        limit_s = waits.limit_s(first.peer)
+        at = None if math.isinf(limit_s) else first.received_at + limit_s
+        which = study.c.study_instance_uid == study_instance_uid
+        self._connection.execute(sa.update(study).where(which).values(next_look_at=at))
+
+    def _begin(self, first: Instance, waits: Waits) -> None:
         values: dict[str, Any] = {
             "study_instance_uid": first.study_instance_uid,
             "state": StudyState.RECEIVING,
             "peer": first.peer,
             "first_at": first.received_at,
             "last_at": first.received_at,
-            "quiet_s": quiet_s,
-            "due_at": first.received_at + quiet_s,
+            "quiet_s": waits.quiet_s(first.peer),
+            "due_at": first.received_at + waits.look_s(first.peer),
             "instances": 0,
             "urgency": first.urgency,
             "attempts": 0,
@@ -110,6 +150,7 @@ class Studies:
             study_id=row.id,
             change=("", StudyState.RECEIVING),
         )
+        self._limit(first.study_instance_uid, first, waits)
 
     def move(
         self,
@@ -119,30 +160,80 @@ class Studies:
         reason: str,
         *,
         detail: Mapping[str, Any] | None = None,
+        ready: Sequence[str] | None = None,
+        next_look_at: float | None = None,
     ) -> None:
-        """Change a study's state, give its claim back and leave a row in the trail."""
+        """Change a study's state, give its claim back and leave a row in the trail.
+
+        Args:
+            record: the study.
+            after: its new state.
+            at: now.
+            reason: the sentence shown to people.
+            detail: what the trail keeps besides.
+            ready: for ASSEMBLING, the rules that are to be planned; None is all.
+            next_look_at: for ASSEMBLING, when the others are to be asked again; the study then goes
+                back to RECEIVING, and is due at that time.
+        """
         check_transition(record.state, after)
+        values: dict[str, Any] = {"state": after, "reason": reason, "attempts": 0}
+        if after is StudyState.ASSEMBLING:
+            values["ready"] = None if ready is None else list(ready)
+            values["next_look_at"] = next_look_at
+        elif after is StudyState.RECEIVING and record.next_look_at is not None:
+            values["due_at"] = record.next_look_at
         self._connection.execute(
             sa.update(study)
             .where(study.c.id == record.id)
-            .values(state=after, reason=reason, attempts=0, claimed_by=None, claimed_until=None)
+            .values(**values, claimed_by=None, claimed_until=None)
         )
         self._trail.append(
             at, "study", reason, study_id=record.id, change=(record.state, after), detail=detail
         )
 
-    def restart_quiet_time(self, now: float) -> int:
-        """Give every study that is receiving its whole quiet time again; how many there are."""
+    def restart_quiet_time(self, now: float, look_s: float | None = None) -> int:
+        """Give every study that is receiving its whole quiet time again; how many there are.
+
+        They are looked at after ``look_s``, or after the quiet time of their peer.
+        """
         statement = (
             sa.update(study)
             .where(study.c.state == StudyState.RECEIVING)
-            .values(due_at=now + study.c.quiet_s)
+            .values(quiet_from=now, due_at=now + (study.c.quiet_s if look_s is None else look_s))
         )
         return self._connection.execute(statement).rowcount
 
-    def due(self, now: float) -> Sequence[Study]:
-        """The studies that are receiving and whose quiet time has passed."""
-        query = sa.select(study).where(study.c.state == StudyState.RECEIVING, study.c.due_at <= now)
+    def wait(
+        self,
+        record: Study,
+        due_at: float,
+        reason: str,
+        now: float,
+        limit_at: float | None = None,
+    ) -> None:
+        """Ask again at ``due_at`` whether a study is complete, unless something happens before.
+
+        It is asked at ``limit_at`` even if objects go on coming until then. The trail gets a row
+        where the reason is another one than before, not where only times and numbers in it have
+        changed.
+        """
+        self._connection.execute(
+            sa.update(study)
+            .where(study.c.id == record.id)
+            .values(due_at=due_at, reason=reason, next_look_at=limit_at)
+        )
+        if _NUMBERS.sub("#", reason) != _NUMBERS.sub("#", record.reason):
+            same = (record.state, record.state)
+            self._trail.append(now, "study", reason, study_id=record.id, change=same)
+
+    def due(self, now: float, limit: int = -1) -> Sequence[Study]:
+        """The studies that are receiving and are to be looked at, the most urgent first."""
+        query = (
+            sa.select(study)
+            .where(study.c.state == StudyState.RECEIVING, study.c.due_at <= now)
+            .order_by(study.c.urgency.desc(), study.c.due_at, study.c.id)
+            .limit(limit if limit >= 0 else None)
+        )
         return tuple(_record(row) for row in self._connection.execute(query))
 
     def claim(self, owner: str, now: float, lease_s: float) -> Study | None:
@@ -169,8 +260,9 @@ class Studies:
         record = self.get(study_id)
         if record.state is not StudyState.ANALYSING:
             return
-        query = sa.select(job.c.state, job.c.outcome, job.c.model_id, job.c.reason)
-        rows = self._connection.execute(query.where(job.c.study_id == study_id)).all()
+        query = sa.select(job.c.state, job.c.outcome, job.c.rule, job.c.model_id, job.c.reason)
+        query = query.where(job.c.study_id == study_id, job.c.state != JobState.SUPERSEDED)
+        rows = self._connection.execute(query.order_by(job.c.id)).all()
         if not all(JobState(row.state) in JOB_ENDS for row in rows):
             return
         failed = [row for row in rows if row.state == JobState.FAILED]
@@ -178,8 +270,26 @@ class Studies:
             text = "; ".join(f"model '{row.model_id}': {row.reason}" for row in failed)
             self.move(record, StudyState.HELD, at, f"Waits for a person: {text}")
             return
-        parts = [f"model '{r.model_id}': {r.outcome or 'analysed'}" for r in rows]
-        self.move(record, StudyState.DONE, at, "Finished; " + ", ".join(parts) + ".")
+        newest = {(row.rule, row.model_id): row.outcome or "analysed" for row in rows}
+        parts = [
+            f"model '{model}'{f' by rule {rule!r}' if len(newest) > 1 else ''}: {outcome}"
+            for (rule, model), outcome in newest.items()
+        ]
+        notes = dict.fromkeys(answer.note for answer in self.answers(study_id) if answer.note)
+        text = " ".join(["Finished; " + ", ".join(parts) + ".", *notes])
+        self.move(record, StudyState.DONE, at, text)
+
+    def answers(self, study_id: int) -> tuple[RuleAnswer, ...]:
+        """What each rule made of a study when it was last asked."""
+        query = sa.select(study.c.answers).where(study.c.id == study_id)
+        return from_documents(self._connection.execute(query).scalar_one())
+
+    def keep_answers(self, study_id: int, answers: Sequence[RuleAnswer]) -> None:
+        """Keep what rules made of a study, instead of what the same rules had said before."""
+        kept = {answer.rule: answer for answer in (*self.answers(study_id), *answers)}
+        statement = sa.update(study).where(study.c.id == study_id)
+        documents = to_documents(tuple(kept.values()))
+        self._connection.execute(statement.values(answers=documents))
 
     def get(self, study_id: int) -> Study:
         """The study with this row id."""

@@ -65,6 +65,8 @@ study = Table(
     Column("released_at", Float),
     Column("ready", JSON(none_as_null=True)),
     Column("next_look_at", Float),
+    Column("quiet_from", Float),
+    Column("rounds", JSON, nullable=False, default=dict),
     Column("answers", JSON, nullable=False, default=list),
     Column("claimed_by", Text),
     Column("claimed_until", Float),

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from secondread.bundles.manifest import read_manifest, verify
+from secondread.bundles.package import read_package, verify
 from secondread.errors import ManifestError
 from secondread.inference.worker.prediction import Prediction
 
@@ -56,15 +56,15 @@ def load_model(folder: Path, digest: str, device: str) -> LoadedModel:
     Raises:
         ManifestError: a byte of it has changed, or its runtime is not one of ours.
     """
-    manifest = read_manifest(folder)
-    if manifest.digest != digest:
+    package = read_package(folder)
+    if package.digest != digest:
         raise ManifestError(
-            f"Model '{manifest.id}' has changed on disk since the node started; restart the node."
+            f"Model '{package.id}' has changed on disk since the node started; restart the node."
         )
-    verify(manifest)
-    if manifest.runtime not in RUNTIMES:
+    verify(package)
+    if package.runtime not in RUNTIMES:
         known = ", ".join(sorted(RUNTIMES))
         raise ManifestError(
-            f"Model '{manifest.id}' asks for the runtime '{manifest.runtime}'; known: {known}."
+            f"Model '{package.id}' asks for the runtime '{package.runtime}'; known: {known}."
         )
-    return LoadedModel(digest, RUNTIMES[manifest.runtime](manifest.raw, folder, device))
+    return LoadedModel(digest, RUNTIMES[package.runtime](package.raw, folder, device))

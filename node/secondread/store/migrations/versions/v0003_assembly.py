@@ -20,6 +20,8 @@ def upgrade() -> None:
         table.add_column(sa.Column("released_at", sa.Float))
         table.add_column(sa.Column("ready", sa.JSON))
         table.add_column(sa.Column("next_look_at", sa.Float))
+        table.add_column(sa.Column("quiet_from", sa.Float))
+        table.add_column(sa.Column("rounds", sa.JSON, nullable=False, server_default="{}"))
         table.add_column(sa.Column("answers", sa.JSON, nullable=False, server_default="[]"))
     with op.batch_alter_table("job") as table:
         table.add_column(sa.Column("part", sa.Text, nullable=False, server_default=""))
@@ -67,5 +69,5 @@ def downgrade() -> None:
         for name in ("shadow", "urgency", "predecessor_id", "version", "sources", "part"):
             table.drop_column(name)
     with op.batch_alter_table("study") as table:
-        for name in ("answers", "next_look_at", "ready", "released_at"):
+        for name in ("answers", "rounds", "quiet_from", "next_look_at", "ready", "released_at"):
             table.drop_column(name)

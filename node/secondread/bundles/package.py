@@ -1,0 +1,117 @@
+"""A model package as files: what a worker needs to know of it, and whether a byte has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from secondread.errors import ManifestError
+
+MANIFEST_NAME = "model.toml"
+_SECTIONS = {"model", "input", "runtime", "preprocessing", "envelope", "files", "labels"}
+
+
+class Verifiable(Protocol):
+    """Whatever names the files of a package."""
+
+    @property
+    def id(self) -> str:
+        """Of the model."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie."""
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Name and sha256 of every file but ``model.toml``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A ``model.toml`` that was read, and of which only what concerns its files was looked at.
+
+    Attributes:
+        runtime: which kind of runtime it asks for.
+        files: name and sha256 of every other file.
+        digest: sha256 over ``model.toml``, which itself names the digest of every other file.
+        raw: the parsed file.
+    """
+
+    id: str
+    runtime: str
+    files: Mapping[str, str]
+    folder: Path
+    digest: str
+    raw: Mapping[str, Any]
+
+    @property
+    def path(self) -> Path:
+        """The file that was read."""
+        return self.folder / MANIFEST_NAME
+
+
+def read_package(folder: Path) -> Package:
+    """Read ``model.toml``.
+
+    Raises:
+        ManifestError: it is absent, not TOML, has unknown sections, or does not say which files and
+            which runtime it needs.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        content = path.read_bytes()
+        raw = tomllib.loads(content.decode("utf-8"))
+    except FileNotFoundError:
+        raise ManifestError(f"There is no {MANIFEST_NAME} in '{folder}'.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ManifestError(f"'{path}' is not valid TOML: {error}.") from None
+    if unknown := set(raw) - _SECTIONS:
+        raise ManifestError(f"'{path}' has unknown sections: {', '.join(sorted(unknown))}.")
+    with faults_of(path):
+        return Package(
+            id=str(raw["model"]["id"]),
+            runtime=str(raw["runtime"]["kind"]),
+            files=dict(raw["files"]),
+            folder=folder,
+            digest=hashlib.sha256(content).hexdigest(),
+            raw=raw,
+        )
+
+
+@contextmanager
+def faults_of(path: Path) -> Iterator[None]:
+    """Say of which file a value is absent or of the wrong kind."""
+    try:
+        yield
+    except KeyError as error:
+        raise ManifestError(f"'{path}' lacks the key {error}.") from None
+    except (TypeError, ValueError) as error:
+        raise ManifestError(f"'{path}' has a value of the wrong kind: {error}.") from None
+
+
+def verify(package: Verifiable) -> None:
+    """Compare every file that the package names with its digest.
+
+    Raises:
+        ManifestError: a file is absent, lies outside the folder, or a byte of it has changed.
+    """
+    for name, expected in package.files.items():
+        path = (package.folder / name).resolve()
+        if not path.is_relative_to(package.folder.resolve()):
+            raise ManifestError(f"Model '{package.id}' names a file outside its folder: '{name}'.")
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            raise ManifestError(f"Model '{package.id}' lacks its file '{name}'.") from None
+        if found != expected:
+            raise ManifestError(
+                f"File '{name}' of model '{package.id}' has changed: sha256 is {found[:12]}…, "
+                f"the manifest says {expected[:12]}…. Reinstall the model."
+            )
