@@ -1,7 +1,8 @@
 # Every target does all of its own set-up. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all bench bench-intake bench-replay check clean
+.PHONY: help setup demo test test-all bench bench-intake bench-volume bench-replay bench-deid \
+  check clean
 
 BIN := .venv/bin
 # make demo STUDY=/path/to/a/DICOM/folder
@@ -17,6 +18,7 @@ help:
 	@echo "make bench-intake  the intake against other receivers, a line of JSON per figure (minutes)"
 	@echo "make bench-replay  changed rules over 10,000 stored studies (a minute)"
 	@echo "make bench-volume  series to volume against SimpleITK, a line of JSON per figure (a minute)"
+	@echo "make bench-deid    exports against dicognito, a line of JSON (a minute)"
 	@echo "make check         linters, types and import contracts only"
 	@echo "make setup         the virtual environment only"
 	@echo "make clean         remove what was built; the virtual environment too"
@@ -55,6 +57,10 @@ bench-intake:
 bench-replay:
 	@>&2 deploy/setup/venv.sh
 	@$(BIN)/python -m tests.bench.replay $(ARGS)
+
+bench-deid:
+	@>&2 deploy/setup/venv.sh
+	@$(BIN)/python -m tests.bench.deid $(ARGS)
 
 # make bench-volume ARGS="--only native"
 bench-volume:
