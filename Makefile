@@ -27,7 +27,7 @@ setup:
 	@deploy/setup/venv.sh
 
 demo: setup
-	@deploy/setup/packages.sh orthanc mricron-data
+	@deploy/setup/packages.sh bubblewrap orthanc mricron-data
 	@$(BIN)/python -m deploy.demo.run $(if $(STUDY),--study "$(STUDY)")
 
 check: setup
@@ -37,11 +37,11 @@ check: setup
 	$(BIN)/mypy
 
 test: check
-	@deploy/setup/packages.sh orthanc dcmtk
+	@deploy/setup/packages.sh bubblewrap orthanc dcmtk
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 test-all: check
-	@deploy/setup/packages.sh orthanc dcmtk mricron-data libpixelmed-java default-jre-headless
+	@deploy/setup/packages.sh bubblewrap orthanc dcmtk mricron-data libpixelmed-java default-jre-headless
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: setup

@@ -5,6 +5,7 @@
 set -uo pipefail
 
 declare -A purpose=(
+  [bubblewrap]="a file tree and namespaces of its own for each model (Landlock and seccomp take their place)"
   [orthanc]="a real PACS for the demo and the tests (a small one of ours takes its place)"
   [dcmtk]="DCMTK's storescu, echoscu and dsrdump in the tests"
   [mricron-data]="a whole MR head for the demo (a skull-stripped one takes its place)"

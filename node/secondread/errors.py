@@ -4,6 +4,7 @@
 
     SecondReadError
     ├── ConfigurationError             the operator's file is wrong
+    │   └── CrosswalkKeyError          a key of the crosswalk is lost, wrong or readable by others
     ├── UsageError                     the command line is wrong
     ├── NotFoundError                  a study, model, peer … that is not there
     ├── LedgerError                    the ledger cannot be opened or is of another version
@@ -24,7 +25,10 @@
     │   ├── ManifestError              model.toml is wrong or a file does not match its digest
     │   ├── WorkerLostError            the worker died, retryable
     │   ├── DeadlineExceededError      the model took too long and was killed
+    │   ├── ForbiddenActError          the model tried what its containment forbids
+    │   ├── LimitExceededError         the model needs more memory or room than it may have
     │   └── InvalidPredictionError     the model's answer is not what its manifest declares
+    ├── ExportError                    an export cannot be written
     ├── ExportRefusedError             an object may not leave the node, de-identified or not
     ├── ResultError
     │   └── GateError                  a result object failed an assertion and may not leave
@@ -72,6 +76,12 @@ class ConfigurationError(SecondReadError):
 
     exit_code = EXIT_CONFIGURATION
     audit_code = "configuration"
+
+
+class CrosswalkKeyError(ConfigurationError):
+    """A key of the crosswalk is lost, is another one, or can be read by others."""
+
+    audit_code = "crosswalk-key"
 
 
 class UsageError(SecondReadError):
@@ -218,10 +228,29 @@ class DeadlineExceededError(ModelError):
     audit_code = "deadline-exceeded"
 
 
+class ForbiddenActError(ModelError):
+    """The model tried what no model may do, and its containment stopped it."""
+
+    audit_code = "forbidden-act"
+
+
+class LimitExceededError(ModelError):
+    """The model needs more memory or room than it may have."""
+
+    audit_code = "limit-exceeded"
+
+
 class InvalidPredictionError(ModelError):
     """The model's answer is not what its manifest declares."""
 
     audit_code = "invalid-prediction"
+
+
+class ExportError(SecondReadError):
+    """An export cannot be written where it should go, or is not what was planned."""
+
+    exit_code = EXIT_IO
+    audit_code = "export"
 
 
 class ExportRefusedError(SecondReadError):

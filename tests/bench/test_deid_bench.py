@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.bench.deid import has_dicognito, race, time_export
+from tests.bench.deid import has_dicognito, race, time_boundary, time_export
 from tests.bench.objects import Maker, write_samples
 
 
@@ -21,3 +21,8 @@ def test_both_run_in_turn():
         pytest.skip("no dicognito: pip install dicognito")
     ours, rival = race(sys.executable, slices=2, rounds=2)
     assert len(ours.values) == len(rival.values) == 2
+
+
+def test_the_boundary_writes_what_a_model_gets(tmp_path):
+    assert time_boundary(tmp_path / "work", slices=2) > 0
+    assert (tmp_path / "work" / "volume.npy").stat().st_size > 2 * 512 * 512 * 2

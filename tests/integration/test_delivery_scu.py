@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import MRImageStorage, Verification
 
@@ -141,3 +141,21 @@ def test_dcmtk_takes_what_we_send(
         server.wait(timeout=20)
     found = {str(dcmread(p).SOPInstanceUID): dcmread(p).PixelData for p in folder.iterdir()}
     assert found == {str(dcmread(p).SOPInstanceUID): dcmread(p).PixelData for p in paths}
+
+
+def test_what_a_pacs_says_of_an_object_is_for_whoever_sends_it_alone(
+    head_series: Callable[..., Any],
+) -> None:
+    def refuse(event: Any) -> Dataset:
+        answer = Dataset()
+        answer.Status, answer.ErrorComment = 0xC000, f"no {event.dataset.PatientID}"
+        return answer
+
+    path = head_series(patient_id="P7").paths[0]
+    server = scp(refuse)
+    with pytest.raises(PeerRefusedError) as raised:
+        send_one(path, address_of(server))
+    (result,) = send_files([path], address_of(server))
+    server.shutdown()
+    assert "P7" not in str(raised.value)
+    assert result.told == f"{result.meaning}: no P7"

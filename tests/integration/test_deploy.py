@@ -15,7 +15,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 UNIT = REPOSITORY / "deploy" / "systemd" / "secondread.service"
 CONTAINER = REPOSITORY / "deploy" / "container"
 PACKAGES = REPOSITORY / "deploy" / "setup" / "packages.sh"
-EXPOSURE_MAX = 2.0
+# A tenth of it for each kind of namespace, which models are shut into.
+EXPOSURE_MAX = 2.1
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""The local engine with real worker processes: answers, refusals, crashes, hangs and lies."""
+"""The local engine with real worker processes: answers, refusals, crashes, hangs and lies.
+
+Each of them once with bubblewrap and once without.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,18 @@ from secondread.domain.engine import Failed, Finished, Lost, Outcome, Task
 from secondread.errors import InvalidPredictionError, ModelError
 from secondread.inference.answer import load_labels
 from secondread.inference.engines.local import LocalEngine
+from tests.containing import WAYS, contained_by, family, gone, worker_pid
 
 MODEL = Path(__file__).resolve().parents[1] / "models" / "bright_head"
 SHAPE = (24, 32, 32)
 
 
-@pytest.fixture
-def engine() -> Iterator[LocalEngine]:
-    """One slot on the CPU."""
-    with_one_slot = LocalEngine(1, "cpu", 1)
+@pytest.fixture(params=WAYS)
+def engine(request: pytest.FixtureRequest) -> Iterator[LocalEngine]:
+    """One slot on the CPU, with the model of the tests loaded or about to be."""
+    with_one_slot = LocalEngine(1, "cpu", 1, contained_by(request.param))
+    model = read_manifest(MODEL)
+    with_one_slot.warm(model.id, str(model.folder), model.digest)
     yield with_one_slot
     with_one_slot.close()
 
@@ -77,11 +83,6 @@ def outcome_of(engine: LocalEngine, wait_s: float = 90.0) -> Outcome:
             assert len(outcomes) == 1
             return outcomes[0]
     raise AssertionError("The engine never answered.")
-
-
-def worker_pid(engine: LocalEngine) -> int:
-    """The only worker's process id."""
-    return int(engine._workers[0].process.pid)
 
 
 def test_answer_comes_back_on_the_grid_it_went_in(
@@ -136,9 +137,7 @@ def test_hung_model_is_killed_at_its_deadline(
     outcome = outcome_of(engine)
     assert isinstance(outcome, Failed)
     assert "deadline of 0.5 s" in outcome.reason
-    assert worker_pid(engine) != hung
-    with pytest.raises(ProcessLookupError):
-        os.kill(hung, 0)
+    assert gone([hung])
     engine.submit(make_task())
     assert isinstance(outcome_of(engine), Finished)
 
@@ -175,37 +174,65 @@ def test_changed_byte_is_a_refusal_to_run(
     assert "changed" in outcome.reason
 
 
-def test_volume_that_is_not_there_fails_with_a_sentence(
+def test_volume_that_is_not_there_is_refused_with_a_sentence(
     engine: LocalEngine, make_task: Callable[..., Task]
 ) -> None:
-    engine.submit(make_task(volume_path="/no/such/volume.npy"))
-    outcome = outcome_of(engine)
-    assert isinstance(outcome, Failed)
-    assert outcome.reason == "The model stopped with FileNotFoundError."
+    with pytest.raises(ModelError, match="prepared volume cannot be read"):
+        engine.submit(make_task(volume_path="/no/such/volume.npy"))
+    engine.submit(make_task())
+    assert isinstance(outcome_of(engine), Finished)
 
 
-def test_worker_sees_an_emptied_environment(
-    monkeypatch: pytest.MonkeyPatch, make_task: Callable[..., Task]
+def test_worker_sees_an_emptied_environment_and_no_name_of_a_job(
+    monkeypatch: pytest.MonkeyPatch, engine: LocalEngine, make_task: Callable[..., Task]
 ) -> None:
     monkeypatch.setenv("PATIENT_OF_THE_DAY", "Doe^Jane")
-    engine = LocalEngine(1, "cpu", 1)
-    try:
-        engine.submit(make_task())
-        assert isinstance(outcome_of(engine), Finished)
-        seen = Path(f"/proc/{worker_pid(engine)}/environ").read_bytes()
-        assert b"PATIENT" not in seen
-        assert b"PATH=/usr/bin:/bin" in seen
-    finally:
-        engine.close()
+    task = make_task()
+    engine.submit(task)
+    assert isinstance(outcome_of(engine), Finished)
+    process = Path(f"/proc/{worker_pid(engine)}")
+    seen = (process / "environ").read_bytes()
+    assert b"PATIENT" not in seen
+    assert b"PATH=/usr/bin:/bin" in seen
+    folder = str(Path(task.volume_path).parent)
+    assert folder not in (process / "cmdline").read_text()
+    open_files = [str(path.readlink()) for path in (process / "fd").iterdir()]
+    assert not any(name.startswith(folder) for name in open_files)
 
 
-def test_worker_ends_with_its_engine(make_task: Callable[..., Task]) -> None:
-    engine = LocalEngine(1, "cpu", 1)
-    process = engine._workers[0].process
-    assert process.stdin is not None
-    process.stdin.close()
-    assert process.wait(timeout=60) == 0
-    engine.close()
+def test_a_worker_runs_one_model_and_no_other(
+    engine: LocalEngine, make_task: Callable[..., Task], tmp_path: Path
+) -> None:
+    engine.submit(make_task())
+    assert isinstance(outcome_of(engine), Finished)
+    first = worker_pid(engine)
+    folder = tmp_path / "other"
+    shutil.copytree(MODEL, folder)
+    path = folder / "model.toml"
+    path.write_text(path.read_text().replace('"bright_head"', '"other_head"'))
+    engine.submit(make_task(manifest=read_manifest(folder)))
+    assert isinstance(outcome_of(engine), Finished)
+    assert gone([first])
+    assert [slot.warm_model for slot in engine.slots()] == ["other_head"]
+
+
+def test_a_model_behind_a_link_is_found(
+    engine: LocalEngine, make_task: Callable[..., Task], tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(MODEL)
+    engine.submit(make_task(model_folder=str(tmp_path / "link")))
+    assert isinstance(outcome_of(engine), Finished)
+
+
+def test_worker_ends_with_its_engine(engine: LocalEngine) -> None:
+    pids = [worker_pid(engine)]
+    worker = engine._places[0].worker
+    assert worker is not None
+    pids += family(worker.process.pid)
+    worker._channel.close()
+    worker.process.wait(timeout=60)
+    assert gone(pids)
+    engine._places[0].worker = None
 
 
 @pytest.mark.parametrize(

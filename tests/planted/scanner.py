@@ -29,7 +29,7 @@ _DEFLATE = -15
 _TASTE_BYTES, _TASTE_MAX = 48, 64
 
 
-def _spellings(text: str) -> Iterator[bytes]:
+def spellings(text: str) -> Iterator[bytes]:
     plain = text.encode("ascii")
     yield plain
     yield text.encode("utf-16-le")
@@ -59,8 +59,8 @@ class Scanner:
         self, others: Iterable[bytes] = (), dates: bool = True, layers: int = _LAYERS
     ) -> None:
         self._layers = layers
-        spellings = {*_spellings(MARK), *_spellings(UID_MARK)}
-        patterns = [re.escape(each) for each in (*spellings, *others)]
+        marks = {*spellings(MARK), *spellings(UID_MARK)}
+        patterns = [re.escape(each) for each in (*marks, *others)]
         self._pattern = re.compile(b"|".join([*patterns, *([_DATE] if dates else [])]))
 
     def scan(self, content: bytes, layer: int = 0) -> list[bytes]:

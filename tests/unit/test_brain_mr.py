@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from secondread.bundles.manifest import read_manifest, verify
+from secondread.deid.boundary import prepare
+from secondread.domain.volume import Volume as Source
 from secondread.inference.worker.prediction import Prediction
 from secondread.inference.worker.runtimes.torch import TorchRuntime
 
@@ -111,6 +113,17 @@ def test_the_demo_head_is_analysed(template, reference) -> None:
     assert reference.labels.shape == template[0].shape
     ml = abs(np.linalg.det(template[1][:3, :3])) / 1000
     assert 1300 < (reference.labels > 0).sum() * ml < 2000
+
+
+def test_where_the_head_lay_on_the_table_is_not_needed(
+    runtime, template, reference, tmp_path
+) -> None:
+    """The boundary takes the position away; the answer stays, voxel for voxel."""
+    voxels, affine = template[0].astype(np.float32), template[1].copy()
+    affine[:3, 3] += (-217.48, -381.2, 1193.75)
+    prepared = prepare(Source(voxels, affine, ()), tmp_path / "k")
+    answer = runtime.predict(np.load(prepared.path), np.array(prepared.affine_lps))
+    np.testing.assert_array_equal(answer.labels, reference.labels)
 
 
 def check_orientation(runtime, template, reference, order, signs) -> None:

@@ -115,3 +115,36 @@ def test_the_documentation_names_every_key_and_its_example_is_a_manifest():
         "ContrastBolusAgent",
         "SliceThickness",
     ]
+
+
+def test_uptake_is_asked_for_by_models_of_pet_alone():
+    with pytest.raises(ValueError, match="which PT alone has"):
+        envelope('units = "SUVbw"')
+    pet = LEAST.replace('"mr"', '"pt"')
+    assert read_input(tomllib.loads(f'{pet}units = "SUVbw"')).units == "SUVbw"
+    with pytest.raises(ValueError, match="'modality' or 'SUVbw'"):
+        envelope('units = "SUV"')
+
+
+def test_what_a_model_is_told_besides_the_image():
+    assert (envelope().attributes, envelope().form) == ((), "array")
+    found = envelope('attributes = ["PatientAge", "ContrastGiven", "PatientAge"]\nform = "dicom"')
+    assert (found.attributes, found.form) == (("PatientAge", "ContrastGiven"), "dicom")
+
+
+@pytest.mark.parametrize(
+    "name", ["StudyDescription", "PatientName", "SOPClassUID", "ContrastBolusAgent", "patientage"]
+)
+def test_what_no_model_is_told_cannot_be_asked_for(name):
+    with pytest.raises(ValueError, match=f"asks for {name}, which no model is told.*PatientAge"):
+        envelope(f'attributes = ["PatientSex", "{name}"]')
+
+
+def test_files_are_asked_for_by_models_of_ct_and_mr_alone():
+    with pytest.raises(ValueError, match="'array' or 'dicom'"):
+        envelope('form = "nifti"')
+    other = LEAST.replace('"mr"', '"mr", "pt"')
+    with pytest.raises(ValueError, match="takes CT and MR only"):
+        read_input(tomllib.loads(f'{other}form = "dicom"'))
+    with pytest.raises(TypeError, match="attributes is a list of texts"):
+        envelope('attributes = "PatientAge"')

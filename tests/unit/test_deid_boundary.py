@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import json
+import os
+import time
+
 import numpy as np
 import pytest
 
 from secondread.assembly.volume import read_volume
+from secondread.deid.attributes import Permitted
 from secondread.deid.boundary import load_prepared, prepare
 from secondread.domain.volume import SourceSlice, Volume
 from secondread.errors import PixelDataError
@@ -25,8 +30,48 @@ def test_the_array_and_its_geometry_come_back_exactly(tmp_path, kind):
     assert loaded.dtype == kind
     assert loaded.flags.c_contiguous
     np.testing.assert_array_equal(loaded, volume.voxels)
-    np.testing.assert_array_equal(np.array(prepared.affine_lps), volume.affine_lps)
+    affine = np.array(prepared.affine_lps)
+    np.testing.assert_array_equal(affine[:3, :3], volume.affine_lps[:3, :3])
+    np.testing.assert_array_equal(affine[3], [0, 0, 0, 1])
     assert prepared.shape == (2, 3, 4)
+
+
+def test_where_the_patient_lay_on_the_table_does_not_go_through(tmp_path):
+    here, there = _volume(), _volume()
+    there.affine_lps[:3, 3] = [-217.48046875, -381.2, 1193.7503]
+    first = prepare(here, tmp_path / "a")
+    assert prepare(there, tmp_path / "b").affine_lps == first.affine_lps
+    middle = np.array(first.affine_lps) @ [0.5, 1.0, 1.5, 1.0]
+    np.testing.assert_allclose(middle, [0, 0, 0, 1], atol=1e-12)
+
+
+def test_no_zero_has_a_sign(tmp_path):
+    affine = np.diag([-1.0, 1.0, -2.0, 1.0]) @ np.eye(4)
+    affine[0, 1] = -0.0
+    prepared = prepare(Volume(np.zeros((1, 1, 1), np.int16), affine, ()), tmp_path)
+    assert "-0.0" not in (prepared.path.parent / "geometry.json").read_text()
+
+
+def test_what_was_permitted_goes_through_and_nothing_else_can(tmp_path):
+    permitted = Permitted({"PatientAge": 63, "ScanningSequence": ("GR", "IR")})
+    prepared = prepare(_volume(), tmp_path / "k", permitted)
+    assert load_prepared(tmp_path / "k") == prepared
+    assert prepared.attributes == permitted.values
+    for forged in ({"PatientName": "Quill"}, {"PatientAge": 97}, {"Manufacturer": "for Quill"}):
+        with pytest.raises(ValueError, match="may not go"):
+            prepare(_volume(), tmp_path / "f", Permitted(forged))
+        assert not (tmp_path / "f").exists()
+        (tmp_path / "k" / "attributes.json").write_text(json.dumps(forged))
+        with pytest.raises(FileNotFoundError):
+            load_prepared(tmp_path / "k")
+
+
+def test_the_times_of_its_files_are_those_of_their_writing(tmp_path):
+    before = time.time() - 2
+    folder = prepare(_volume(), tmp_path / "k", None, "CT").path.parent
+    found = [entry.stat() for entry in [folder, *folder.rglob("*")]]
+    assert min(min(item.st_mtime, item.st_ctime) for item in found) >= before
+    assert not any(os.listxattr(path) for path in folder.rglob("*"))
 
 
 def test_a_view_takes_none_of_its_base_along(tmp_path):
@@ -59,7 +104,8 @@ def test_nothing_of_the_patient_goes_through(tmp_path):
     instances = store_all(make_series(5, **secrets), spool)
     prepared = prepare(read_volume(instances, spool), tmp_path / "work" / "k3y")
     folder = prepared.path.parent
-    assert sorted(path.name for path in folder.iterdir()) == ["geometry.json", "volume.npy"]
+    names = ["attributes.json", "geometry.json", "volume.npy"]
+    assert sorted(path.name for path in folder.iterdir()) == names
     leaked = b"".join(path.name.encode() + path.read_bytes() for path in folder.iterdir())
     known = [*secrets.values(), "Zebedee", "2.25.100", "2.25.2000", str(spool)]
     assert [secret for secret in known if secret.encode() in leaked] == []
@@ -99,9 +145,30 @@ def test_half_of_it_does_not_count(tmp_path):
         load_prepared(tmp_path / "never")
 
 
-@pytest.mark.parametrize("content", [b"", b"\0\0\0", b"[]", b'{"shape": [1, 2]}'])
-def test_a_damaged_geometry_counts_as_none(tmp_path, content):
+@pytest.mark.parametrize("name", ["geometry.json", "attributes.json"])
+@pytest.mark.parametrize("content", [b"", b"\0\0\0", b"[1]", b'{"shape": [1, 2]}'])
+def test_a_damaged_file_counts_as_none(tmp_path, name, content):
     prepare(_volume(), tmp_path)
-    (tmp_path / "geometry.json").write_bytes(content)
+    (tmp_path / name).write_bytes(content)
     with pytest.raises(FileNotFoundError):
         load_prepared(tmp_path)
+
+
+def test_a_slice_that_is_missing_among_the_files_counts_as_none(tmp_path):
+    prepared = prepare(_volume(), tmp_path, None, "MR")
+    assert load_prepared(tmp_path) == prepared
+    (prepared.images_folder / "0002.dcm").unlink()
+    with pytest.raises(FileNotFoundError):
+        load_prepared(tmp_path)
+
+
+def test_files_of_an_earlier_try_do_not_stay(tmp_path):
+    assert prepare(_volume(), tmp_path, None, "MR").images_folder
+    assert prepare(_volume(), tmp_path).images_folder is None
+    assert not (tmp_path / "images").exists()
+
+
+def test_files_are_written_of_ct_and_mr_alone(tmp_path):
+    with pytest.raises(PixelDataError, match="CT and MR"):
+        prepare(_volume(), tmp_path / "k", None, "unknown")
+    assert not (tmp_path / "k").exists()

@@ -12,6 +12,7 @@ from pydicom.uid import EnhancedMRImageStorage
 from secondread.assembly.volume import read_volume
 from secondread.dicom.geometry import stack
 from secondread.dicom.headers import read_slice
+from secondread.dicom.kinds import is_code, name_values
 from secondread.dicom.parts import find, split
 from secondread.errors import GeometryError
 from tests.slices import make_series, make_slice, store, store_all
@@ -493,3 +494,13 @@ def test_a_long_series_is_split_in_no_time(tmp_path):
     )
     (header,) = _headers(tmp_path, [dataset])
     assert [len(group.planes) for group in split([header])] == [20] * 20
+
+
+def test_a_text_where_a_code_belongs_is_numbered_and_not_quoted() -> None:
+    texts = ("ORIGINAL\\PRIMARY\\M\\DOE^JOHN", "ORIGINAL\\PRIMARY\\M\\SOMEBODY ELSE")
+    assert name_values([*texts, "M", None]) == {
+        "M": "M",
+        texts[0]: "of kind 1",
+        texts[1]: "of kind 2",
+    }
+    assert is_code("DERIVED\\SECONDARY\\ADC")

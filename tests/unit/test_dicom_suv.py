@@ -20,7 +20,12 @@ WEIGHT_KG = 70.0
 DECAYED_BQ = DOSE_BQ * 2 ** (-3600 / HALF_LIFE_S)
 
 
-def _pet(dose: dict | None = None, **attributes) -> Dataset:
+def pet_slice(number: int, **attributes) -> Dataset:
+    """One of several slices, 3 mm apart."""
+    return _pet(number=number, **attributes)
+
+
+def _pet(dose: dict | None = None, number: int = 1, **attributes) -> Dataset:
     """FDG, given an hour before the scan."""
     given = Dataset()
     given.RadionuclideTotalDose = str(DOSE_BQ)
@@ -47,7 +52,7 @@ def _pet(dose: dict | None = None, **attributes) -> Dataset:
     wanted |= attributes
     absent = [name for name, value in wanted.items() if value is None]
     present = {name: value for name, value in wanted.items() if name not in absent}
-    return make_slice(np.ones((4, 4), np.int16), (0, 0, 0), **present)
+    return make_slice(np.ones((4, 4), np.int16), (0, 0, 3 * number), number, **present)
 
 
 def _factor(dataset: Dataset) -> float:

@@ -206,6 +206,9 @@ def _key(refused: RefusedCaller) -> _Key:
     )
 
 
+_TITLES = frozenset({"calling", "called"})
+
+
 def _sum(before: RefusedCaller, after: RefusedCaller) -> RefusedCaller:
     return replace(after, first_at=before.first_at, times=before.times + after.times)
 
@@ -223,4 +226,9 @@ def _detail(refused: RefusedCaller) -> dict[str, str | int]:
 
 
 def _log(refused: RefusedCaller) -> None:
-    log.warning("association refused", reason=refused.reason, **_detail(refused))
+    """A stranger writes what it likes into its titles: the log has none, the ledger has them."""
+    reason = refused.reason
+    for title in filter(None, (refused.calling, refused.called)):
+        reason = reason.replace(f"'{title}'", "This AE title")
+    rest = {key: value for key, value in _detail(refused).items() if key not in _TITLES}
+    log.warning("association refused", reason=reason, **rest)

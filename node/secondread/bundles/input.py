@@ -8,9 +8,13 @@ from typing import Any, Literal, get_args
 
 from secondread.config.conditions import parse_conditions
 from secondread.domain.condition import Condition
+from secondread.domain.technical import SOURCES, InputForm
 
 GantryTilt = Literal["refuse", "resample"]
+Units = Literal["modality", "SUVbw"]
 PLANES = ("axial", "sagittal", "coronal", "oblique")
+_AS_FILES = frozenset({"CT", "MR"})
+"""Modalities of which the node can write files for a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,9 @@ class InputEnvelope:
         preferred: of several series that can be taken, one for which the first of these holds goes
             before one for which it does not; then the second decides, and so on.
         forbidden: none of these may hold.
+        attributes: what the model is told besides the image, by names of ``domain.technical``.
+        form: whether the model gets DICOM files besides the array.
+        units: of the voxels: what the Modality LUT gives, or uptake by body weight in g/ml (PET).
     """
 
     modality: tuple[str, ...]
@@ -43,6 +50,9 @@ class InputEnvelope:
     required: tuple[Condition, ...] = ()
     preferred: tuple[Condition, ...] = ()
     forbidden: tuple[Condition, ...] = ()
+    attributes: tuple[str, ...] = ()
+    form: InputForm = "array"
+    units: Units = "modality"
 
 
 _KEYS = {field.name for field in fields(InputEnvelope)}
@@ -72,6 +82,9 @@ def read_input(row: Mapping[str, Any]) -> InputEnvelope:
         required=_conditions(row, "required"),
         preferred=_conditions(row, "preferred"),
         forbidden=_conditions(row, "forbidden"),
+        attributes=_attributes(row),
+        form=_form(row),
+        units=_units(row),
     )
 
 
@@ -94,6 +107,36 @@ def _gantry_tilt(row: Mapping[str, Any]) -> GantryTilt:
     value: GantryTilt = row.get("gantry_tilt", "refuse")
     if value not in get_args(GantryTilt):
         raise ValueError("gantry_tilt is 'refuse' or 'resample'")
+    return value
+
+
+def _attributes(row: Mapping[str, Any]) -> tuple[str, ...]:
+    names = row.get("attributes", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError("attributes is a list of texts")
+    if unknown := [name for name in names if name not in SOURCES]:
+        raise ValueError(
+            f"attributes asks for {', '.join(unknown)}, which no model is told; it may ask for "
+            f"{', '.join(sorted(SOURCES))}"
+        )
+    return tuple(dict.fromkeys(names))
+
+
+def _form(row: Mapping[str, Any]) -> InputForm:
+    value: InputForm = row.get("form", "array")
+    if value not in get_args(InputForm):
+        raise ValueError("form is 'array' or 'dicom'")
+    if value == "dicom" and not set(_words(row, "modality")) <= _AS_FILES:
+        raise ValueError(f"form is 'dicom', which takes {' and '.join(sorted(_AS_FILES))} only")
+    return value
+
+
+def _units(row: Mapping[str, Any]) -> Units:
+    value: Units = row.get("units", "modality")
+    if value not in get_args(Units):
+        raise ValueError("units is 'modality' or 'SUVbw'")
+    if value == "SUVbw" and _words(row, "modality") != ("PT",):
+        raise ValueError("units is 'SUVbw', which PT alone has")
     return value
 
 

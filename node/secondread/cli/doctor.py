@@ -40,7 +40,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """All findings about a node, in the order in which they are best repaired."""
-    from secondread.cli.probes import clock, disk, models, neighbours, port, tls
+    from secondread.cli.probes import clock, containment, disk, models, neighbours, port, tls
     from secondread.cli.probes.finding import warning, well
     from secondread.config.checks import remarks
 
@@ -53,4 +53,5 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield port.probe_port(replace(settings, port=number))
     yield from tls.probe_tls(settings)
     yield from models.probe_models(settings)
+    yield containment.probe_containment(settings.device)
     yield from neighbours.probe_neighbours(settings)

@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from secondread import __version__
-from secondread.cli import config, doctor, model, peer, rule, send, serve, study
+from secondread.cli import config, crosswalk, doctor, export, model, peer, rule, send, serve, study
 from secondread.cli.output import print_error, print_json
 from secondread.errors import (
     EXIT_FAILED,
@@ -43,6 +43,8 @@ app.add_typer(peer.app, name="peer")
 app.add_typer(study.app, name="study")
 app.add_typer(rule.app, name="rule")
 app.add_typer(model.app, name="model")
+app.command("export")(export.export)
+app.add_typer(crosswalk.app, name="crosswalk")
 app.add_typer(config.app, name="config")
 app.command("doctor")(doctor.doctor)
 

@@ -169,7 +169,7 @@ def _report_json(outcome: Outcome) -> None:
             "ok": outcome.stored == outcome.files,
             "stored": outcome.stored,
             "refused": [
-                {"file": result.path, "status": _status(result.status), "why": result.meaning}
+                {"file": result.path, "status": _status(result.status), "why": result.told}
                 for result in outcome.refused
             ],
             "not_sent": outcome.files - len(outcome.results),
@@ -191,7 +191,7 @@ def _report(outcome: Outcome) -> None:
         print_line(f"{outcome.other_files} files that are not DICOM objects were left out.")
     kinds: dict[tuple[int, str], list[str]] = {}
     for result in outcome.refused:
-        kinds.setdefault((result.status, result.meaning), []).append(result.path.name)
+        kinds.setdefault((result.status, result.told), []).append(result.path.name)
     for (status, meaning), names in kinds.items():
         shown = ", ".join(names[:_NAMES_SHOWN]) + (" …" if len(names) > _NAMES_SHOWN else "")
         answer = f" with {_status(status)}" if status >= 0 else ""

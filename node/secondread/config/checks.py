@@ -113,6 +113,11 @@ def _remarks(settings: Settings) -> Iterator[Remark]:
     if not settings.rules:
         yield Remark("Studies are kept, but no model looks at them.", "Add a rule to [[rules]].")
     yield from door_remarks(settings)
+    if settings.crosswalk_key_file.is_relative_to(settings.data_dir):
+        yield Remark(
+            "The key of the crosswalk lies in data_dir: whoever copies that folder has both.",
+            "Give another 'key_file' in [deid], and move the file there.",
+        )
     if settings.rules:
         yield from _unused(settings)
         yield from complete_remarks(settings)

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from secondread.config.checks import cross_check
 from secondread.config.complete import to_completeness, to_fields
 from secondread.config.doors import needs_tls
+from secondread.config.exports import DeidSection, ExportRow, to_named_export
 from secondread.config.faults import Fault, faults_error
 from secondread.config.first_party import first_party_folder
 from secondread.config.schema import (
@@ -101,6 +102,7 @@ def _settings(path: Path, tables: Tables) -> Settings:
     node = _section(tables, "node", NodeSection)
     dicom = _section(tables, "dicom", DicomSection)
     inference = _section(tables, "inference", InferenceSection)
+    deid = _section(tables, "deid", DeidSection)
     log = _section(tables, "log", LogSection)
     folder = path.parent
     return Settings(
@@ -131,6 +133,9 @@ def _settings(path: Path, tables: Tables) -> Settings:
         slots=inference.slots,
         device=inference.device,
         threads_per_slot=inference.threads,
+        crosswalk_key_file=resolved(folder, deid.key_file),
+        crosswalk_credential=deid.key_credential,
+        exports=tuple(to_named_export(row) for row in _rows(tables, "exports", ExportRow)),
         log_level=log.level,
         log_format=log.format,
     )

@@ -12,8 +12,8 @@ from secondread.config.load import load
 from secondread.config.settings import Settings
 from secondread.errors import ConfigurationError
 
-LIVE = frozenset({"peers"})
-"""Fields of ``Settings`` whose changes apply while the node runs."""
+LIVE = frozenset({"peers", "crosswalk_key_file", "crosswalk_credential", "exports"})
+"""Fields of ``Settings`` whose changes apply while the node runs, or that commands alone use."""
 
 PLACES: Mapping[str, str] = MappingProxyType(
     {
@@ -40,6 +40,9 @@ PLACES: Mapping[str, str] = MappingProxyType(
         "slots": "slots in [inference]",
         "device": "device in [inference]",
         "threads_per_slot": "threads in [inference]",
+        "crosswalk_key_file": "key_file in [deid]",
+        "crosswalk_credential": "key_credential in [deid]",
+        "exports": "[[exports]]",
         "log_level": "level in [log]",
         "log_format": "format in [log]",
     }

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, Field, PlainValidator
 
 from secondread.config.complete import PeerComplete, RuleComplete, WantedSeriesRow
 from secondread.config.conditions import parse_conditions
+from secondread.config.exports import DeidSection, ExportRow
 from secondread.config.patterns import check_pattern
 from secondread.config.section import Section
 from secondread.domain.network import LateImages, Service
@@ -443,6 +444,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(
         "dicom": DicomSection,
         "tls": TlsSection,
         "inference": InferenceSection,
+        "deid": DeidSection,
         "log": LogSection,
     }
 )
@@ -454,6 +456,7 @@ ROWS: Mapping[str, type[BaseModel]] = MappingProxyType(
         "destinations": DestinationRow,
         "rules": RuleRow,
         "models": ModelRow,
+        "exports": ExportRow,
     }
 )
 """``[[name]]``: any number of tables."""
@@ -468,6 +471,6 @@ NESTED: Mapping[str, type[BaseModel]] = MappingProxyType(
 """Tables within rows; ``peers.complete.series`` is like that of the rules."""
 
 ROW_KEY: Mapping[str, str] = MappingProxyType(
-    {"peers": "name", "destinations": "name", "rules": "name", "models": "id"}
+    {"peers": "name", "destinations": "name", "rules": "name", "models": "id", "exports": "name"}
 )
 """The key that tells the rows of an array apart."""

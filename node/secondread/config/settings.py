@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from secondread.domain.export import NamedExport
 from secondread.domain.network import Destination, ModelReference, Peer, Rule, TlsSettings
 
 MIB = 1024**2
@@ -40,6 +41,9 @@ class Settings:
         slots: models that run at a time.
         device: ``cpu``, ``cuda`` or ``cuda:<index>``.
         threads_per_slot: CPU threads of one model; 0 means all cores divided by the slots.
+        crosswalk_key_file: the keys of the crosswalk of exports; see docs/crosswalk.md.
+        crosswalk_credential: name of the systemd credential that goes before it; '' is none.
+        exports: options of exports by name.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
         log_format: ``json`` or ``console``.
     """
@@ -68,5 +72,8 @@ class Settings:
     slots: int = 1
     device: str = "cpu"
     threads_per_slot: int = 0
+    crosswalk_key_file: Path = Path("/etc/secondread/crosswalk.key")
+    crosswalk_credential: str = "secondread-crosswalk"
+    exports: tuple[NamedExport, ...] = ()
     log_level: str = "info"
     log_format: str = "json"

@@ -16,8 +16,8 @@ _TEMPLATE = """\
 #   secondread doctor          tries it out: ports, disk, models, peers
 #
 # A key that is left out has its default. Every key is explained in docs/configuration.md.
-# Keys of [node], [dicom], [tls], [inference] and [log] can be overridden by the environment,
-# for example SECONDREAD_DICOM__PORT=11113.
+# Keys of [node], [dicom], [tls], [inference], [deid] and [log] can be overridden by the
+# environment, for example SECONDREAD_DICOM__PORT=11113.
 
 [node]
 # The node's own AE title: what the scanners call.
@@ -62,6 +62,11 @@ slots = 1
 device = "cpu"
 # CPU threads of one model; 0 is all cores divided by the slots.
 threads = 0
+
+# De-identified exports: the key of the crosswalk, made by 'secondread crosswalk key'.
+[deid]
+key_file = "/etc/secondread/crosswalk.key"
+key_credential = "secondread-crosswalk"   # a systemd credential that goes before the file
 
 [log]
 level = "info"
@@ -152,6 +157,13 @@ qualification = "RESEARCH"
 # [[rules.complete.series]]
 # name = "T1"
 # when = [{ attribute = "SeriesDescription", matches = "(?i)t1" }]
+
+# Options of 'secondread export --profile NAME'; docs/crosswalk.md lists them.
+#
+# [[exports]]
+# name = "trial7"
+# options = ["modified-dates", "retain-patient", "clean-descriptors", "clean-pixels"]
+# project = "trial7"               # whose pseudonyms it uses; empty: --project says it
 """
 
 

@@ -60,16 +60,26 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What became of one file; a negative status never came from the peer."""
+    """What became of one file; a negative status never came from the peer.
+
+    ``comment`` is the peer's own (0000,0902). It may quote the object, so that it is for whoever
+    sends by hand, never for a log or the trail.
+    """
 
     path: Path
     status: int
     meaning: str
+    comment: str = ""
 
     @property
     def stored(self) -> bool:
         """Whether the peer has it."""
         return self.status == SUCCESS or self.status in WARNINGS
+
+    @property
+    def told(self) -> str:
+        """The meaning, and what the peer says besides."""
+        return f"{self.meaning}: {self.comment}" if self.comment else self.meaning
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +205,7 @@ def _send(association: Any, path: Path) -> SendResult:
     if status is None:
         return SendResult(path, NO_ANSWER, meaning_of(NO_ANSWER))
     comment = str(getattr(answer, "ErrorComment", "") or "")
-    meaning = meaning_of(int(status))
-    return SendResult(path, int(status), f"{meaning}: {comment}" if comment else meaning)
+    return SendResult(path, int(status), meaning_of(int(status)), comment)
 
 
 def associate(address: Address, contexts: list[PresentationContext]) -> Any:

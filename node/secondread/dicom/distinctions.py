@@ -11,7 +11,7 @@ import numpy.typing as npt
 from secondread.dicom.alignment import CORNER_TOLERANCE_MM, orientation_name
 from secondread.dicom.copies import same_place
 from secondread.dicom.headers import SliceHeader
-from secondread.dicom.kinds import kinds
+from secondread.dicom.kinds import is_code, kinds
 from secondread.dicom.stacked import StackedPlane, is_placed, positions_of
 from secondread.dicom.traits import Trait
 
@@ -171,7 +171,20 @@ def _encode(keyword: str, values: Sequence[Trait | None]) -> tuple[Codes, Sequen
         numbers[None] = len(labels)
         labels.append(f"no {keyword}")
     codes = np.array([numbers[value] for value in values], dtype=np.int64)
-    return codes, _distinct_image_types(labels) if keyword == "ImageType" else labels
+    if keyword == "ImageType":
+        labels = _distinct_image_types(labels)
+    return codes, _without_texts(keyword, labels) if isinstance(distinct[-1], str) else labels
+
+
+def _without_texts(keyword: str, labels: Sequence[str]) -> list[str]:
+    """Names of parts go into the trail: what is not made of codes is numbered instead."""
+    before = len(keyword) + 1
+    return [
+        label
+        if label.startswith(("no ", "pass ")) or is_code(label[before:])
+        else f"{keyword} of kind {at}"
+        for at, label in enumerate(labels, start=1)
+    ]
 
 
 def _rank(value: Trait) -> tuple[bool, float, str]:

@@ -7,7 +7,8 @@ another kind where they differ by more than a tenth; less is the scanner's round
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 
 from secondread.dicom.stacked import StackedPlane
 from secondread.dicom.traits import Trait
@@ -21,6 +22,11 @@ _EXCLUSIVE = frozenset(
     "W F IP OP WATER FAT IN_PHASE OUT_PHASE".split()
 )
 _LOCALIZER = "LOCALIZER"
+_BRIEF = re.compile(r"[A-Za-z0-9_+.\-]{0,8}")
+_LONG_WORDS = _EXCLUSIVE | frozenset(
+    "SECONDARY LOCALIZER PROJECTION REFORMATTED SUBTRACTION DIFFUSION PERFUSION DIS2D DIS3D "
+    "DIFFMAP SUBTRACTED ATTENUATION".split()
+)
 _ECHO_TIME_TOLERANCE = 0.1
 
 
@@ -38,9 +44,9 @@ def kinds(planes: Sequence[StackedPlane]) -> list[tuple[str, ...]]:
     said.append(("ImageType", [parts for parts, _ in image_types]))
     said.append(("ImageType", [role for _, role in image_types]))
     differing = [
-        [f"no {keyword}" if value is None else f"{keyword} {_word(value)}" for value in values]
+        [f"no {keyword}" if value is None else f"{keyword} {words[value]}" for value in values]
         for keyword, values in said
-        if len(set(values) - {None}) > 1
+        if len(words := name_values(values)) > 1
     ]
     return list(zip(*differing, strict=True)) if differing else [()] * len(planes)
 
@@ -76,5 +82,29 @@ def _of_image_type(value: Trait | None) -> tuple[Trait | None, Trait | None]:
     return parts or None, _LOCALIZER if _LOCALIZER in values else f"other than {_LOCALIZER}"
 
 
-def _word(value: Trait) -> str:
-    return value if isinstance(value, str) else format(value, "g")
+def is_code(text: str) -> bool:
+    """Whether a text of a header is nothing but short codes or words of DICOM."""
+    return all(_BRIEF.fullmatch(word) or word in _LONG_WORDS for word in text.split("\\"))
+
+
+def name_values(values: Collection[Trait | None]) -> dict[Trait, str]:
+    """A word for each distinct value.
+
+    The texts are codes, but a header may hold anything, and these words go into reasons, the trail
+    and reports: a value of which not every word is known is numbered instead.
+    """
+    words: dict[Trait, str] = {}
+    unknown = 0
+    for value in sorted({value for value in values if value is not None}, key=_rank):
+        if not isinstance(value, str):
+            words[value] = format(value, ".10g")
+        elif is_code(value):
+            words[value] = value
+        else:
+            unknown += 1
+            words[value] = f"of kind {unknown}"
+    return words
+
+
+def _rank(value: Trait) -> tuple[bool, float, str]:
+    return (True, 0.0, value) if isinstance(value, str) else (False, value, "")

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from secondread.domain.technical import AttributeValue
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What an engine is given; nothing in it derives from the study.
+    """What an engine is given: of the study the volume and what ``deid.boundary`` lets through.
 
     Attributes:
         job_key: the opaque key of the job.
         attempt: which try this is; a result counts only for the attempt that holds the claim.
         model_id: the model, its folder and the digest of its package.
         volume_path: ``.npy`` file, ``(slice, row, column)``.
-        affine_lps: 4 x 4, row by row, voxel (slice, row, column) to LPS mm.
+        affine_lps: 4 x 4, row by row, voxel (slice, row, column) to LPS mm from the middle of the
+            volume.
         labels: the label values that the answer may hold, besides 0.
         deadline_s: seconds after which the model is killed.
+        attributes: what the manifest asks for and may be told, by name.
+        images_folder: where the files ``0001.dcm`` … lie, of a model that needs them; else ''.
     """
 
     job_key: str
@@ -31,6 +36,8 @@ class Task:
     affine_lps: tuple[tuple[float, ...], ...]
     labels: tuple[int, ...]
     deadline_s: float
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    images_folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)

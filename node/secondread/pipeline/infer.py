@@ -10,7 +10,7 @@ from secondread.deid.boundary import load_prepared
 from secondread.domain.engine import Engine, Failed, Finished, Lost, Outcome, Task, Ticket
 from secondread.domain.job import Job
 from secondread.domain.states import JobState
-from secondread.errors import ManifestError, SecondReadError
+from secondread.errors import ManifestError, SecondReadError, WorkerLostError
 from secondread.inference.answer import load_labels
 from secondread.pipeline.work import attempt, claim, fail, queue_again, refuse
 from secondread.pipeline.workplace import LEASE_S, Workplace
@@ -86,6 +86,12 @@ class Infer:
             affine_lps=tuple(tuple(float(v) for v in row) for row in prepared.affine_lps),
             labels=tuple(label.value for label in manifest.labels),
             deadline_s=manifest.deadline_s,
+            attributes={
+                name: prepared.attributes[name]
+                for name in manifest.input.attributes
+                if name in prepared.attributes
+            },
+            images_folder=str(prepared.images_folder or ""),
         )
         ticket = self._engine.submit(task)
         self._flights[ticket] = _Flight(job, tuple(prepared.shape))
@@ -99,7 +105,7 @@ class Infer:
                 self._keep_checks(outcome, flight.job)
                 refuse(self._place, flight.job, outcome.refusal, "outside-the-model's-envelope")
             case Failed():
-                fail(self._place, flight.job, outcome.reason)
+                fail(self._place, flight.job, outcome.reason, outcome.audit_code)
             case Lost():
                 self._lose(outcome, flight.job)
 
@@ -110,7 +116,7 @@ class Infer:
         try:
             load_labels(path, flight.shape, labels)
         except SecondReadError as error:
-            fail(place, job, str(error))
+            fail(place, job, str(error), error.audit_code)
             return
         log.info("model answered", job=job.key, model=job.model_id, seconds=outcome.seconds)
         with place.ledger.begin() as change:
@@ -132,7 +138,8 @@ class Infer:
     def _lose(self, outcome: Lost, job: Job) -> None:
         place = self._place
         if job.losses + 1 >= LOSSES_MAX:
-            fail(place, job, f"{outcome.reason} This happened {LOSSES_MAX} times in a row.")
+            reason = f"{outcome.reason} This happened {LOSSES_MAX} times in a row."
+            fail(place, job, reason, WorkerLostError.audit_code)
             return
         log.warning("job lost", job=job.key, reason=outcome.reason)
         with place.ledger.begin() as change:

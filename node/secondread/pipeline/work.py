@@ -45,7 +45,7 @@ def attempt(place: Workplace, job: Job, action: Callable[[Job], None]) -> None:
         if error.retryable:
             postpone(place, job, str(error))
         else:
-            fail(place, job, str(error))
+            fail(place, job, str(error), error.audit_code)
     except OSError as error:
         # A full or failing disk: nothing is lost by waiting.
         postpone(place, job, f"The disk did not answer: {error.strerror}.")
@@ -70,12 +70,13 @@ def refuse(place: Workplace, job: Job, reason: str, outcome: str) -> None:
         )
 
 
-def fail(place: Workplace, job: Job, reason: str) -> None:
-    """A dead letter: a person has to look."""
-    log.error("job failed", job=job.key, model=job.model_id, reason=reason)
+def fail(place: Workplace, job: Job, reason: str, code: str = "") -> None:
+    """A dead letter: a person has to look. The trail keeps the audit code, where there is one."""
+    log.error("job failed", job=job.key, model=job.model_id, reason=reason, code=code)
+    detail = {"code": code} if code else None
     with place.ledger.begin() as change:
         now = place.clock.now()
-        change.jobs.move(job, JobState.FAILED, now, reason, reason=reason)
+        change.jobs.move(job, JobState.FAILED, now, reason, detail=detail, reason=reason)
         change.studies.close_if_finished(job.study_id, now)
 
 

@@ -11,7 +11,6 @@ import structlog
 from pydicom import dcmread
 
 from secondread import __version__
-from secondread.assembly.volume import read_volume
 from secondread.dicom.rectify import restore, straight_grid
 from secondread.domain.instance import Instance
 from secondread.domain.job import Job
@@ -20,6 +19,7 @@ from secondread.domain.states import JobState
 from secondread.domain.volume import Volume
 from secondread.errors import ConfigurationError, ResultError
 from secondread.inference.answer import load_labels
+from secondread.pipeline.images import read_images
 from secondread.pipeline.infer import LABELS_NAME
 from secondread.pipeline.predecessor import find_pending, find_predecessor
 from secondread.pipeline.work import NOT_ANALYSED, attempt, claim, postpone, queue_again
@@ -72,7 +72,7 @@ class Write:
                 queue_again(place, job, "The model's answer is gone; it is computed again.")
                 return
             instances = place.instances_of(job)
-            volume = read_volume(instances, place.spool.root, job.part, place.decoder)
+            volume = read_images(place, job, instances)
             labels = self._load_labels(job, path, volume)
             context = self._context(job, instances, volume, predecessor)
             objects = write_results(context, labels, place.spool.root)

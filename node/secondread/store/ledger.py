@@ -15,6 +15,7 @@ from sqlalchemy.pool import QueuePool
 from secondread.errors import LedgerError
 from secondread.store.archive_counts import ArchiveCounts
 from secondread.store.commitments import Commitments
+from secondread.store.crosswalk import Crosswalk
 from secondread.store.history import History
 from secondread.store.holdings import Holdings
 from secondread.store.instances import Instances
@@ -29,7 +30,7 @@ from secondread.store.studies import Studies
 from secondread.store.trail import Trail
 
 LEDGER_NAME = "ledger.sqlite"
-HEAD_REVISION = "0003"
+HEAD_REVISION = "0004"
 BUSY_TIMEOUT_MS = 30_000
 
 
@@ -50,6 +51,7 @@ class Transaction:
     notices: Notices
     holdings: Holdings
     history: History
+    crosswalk: Crosswalk
     trail: Trail
 
 
@@ -135,6 +137,7 @@ def _bind(connection: sa.Connection) -> Transaction:
         notices=Notices(connection),
         holdings=Holdings(connection),
         history=History(connection),
+        crosswalk=Crosswalk(connection),
         trail=trail,
     )
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -223,4 +224,35 @@ archive_count = Table(
     Column("at", Float, nullable=False),
     Column("reason", Text, nullable=False, default=""),
     UniqueConstraint("study_id", "destination"),
+)
+
+crosswalk_key = Table(
+    "crosswalk_key",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("since", Float, nullable=False),
+    Column("retired_at", Float),
+)
+
+export_project = Table(
+    "export_project",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("key_id", String(16), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("since", Float, nullable=False),
+)
+
+crosswalk = Table(
+    "crosswalk",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("project_id", ForeignKey("export_project.id"), nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("original_mark", LargeBinary(16), nullable=False, unique=True),
+    Column("pseudonym_mark", LargeBinary(16), nullable=False, index=True),
+    Column("key_id", String(16), nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),
 )

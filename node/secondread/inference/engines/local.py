@@ -1,238 +1,295 @@
-"""The local engine: one spawned worker process for each slot."""
+"""The local engine: one contained worker process for each slot."""
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
-import subprocess
-import sys
-import threading
+import signal
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
+from secondread.bundles.package import faults_of, read_package
 from secondread.domain.engine import Failed, Finished, Lost, Outcome, Slot, Task, Ticket
-from secondread.errors import DeadlineExceededError, ModelError
+from secondread.errors import (
+    DeadlineExceededError,
+    ForbiddenActError,
+    InvalidPredictionError,
+    ModelError,
+)
+from secondread.inference.answer import check_labels
+from secondread.inference.containment.launch import Launch
+from secondread.inference.containment.limits import limits_of
+from secondread.inference.containment.survey import Containment, survey
+from secondread.inference.engines.exchange import Exchange, open_exchange, save_labels
+from secondread.inference.engines.process import Fault, Worker
 from secondread.inference.worker.messages import Answer, Assignment
 
 log = structlog.stdlib.get_logger(__name__)
 
-_WAITING_MAX = 64 * 1024**2
+WORKER = ("-m", "secondread.inference.worker")
+"""The program that runs models; tests put one in its place that means harm."""
+
+_FAULTS = {
+    Fault.NONSENSE: "The model answered what is no answer.",
+    Fault.UNASKED: "The model answered for a job that it was not given, or more than once.",
+}
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Running:
     task: Task
-    until: float
+    exchange: Exchange
+    started: float
+
+    @property
+    def ticket(self) -> Ticket:
+        return Ticket(self.task.job_key, self.task.attempt)
+
+    @property
+    def until(self) -> float:
+        return self.started + self.task.deadline_s
 
 
-class _Worker:
-    """One worker process and the pipe to it."""
+@dataclass(frozen=True, slots=True)
+class _Model:
+    id: str
+    folder: str
+    digest: str
 
-    def __init__(self, name: str, device: str, threads: int) -> None:
-        self.name = name
-        self.device = device
-        self.warm_model = ""
-        self.running: _Running | None = None
-        self._received = b""
-        # Nothing of the node's own environment reaches a model.
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            "LANG": "C.UTF-8",
-            "OMP_NUM_THREADS": str(threads),
-            "MKL_NUM_THREADS": str(threads),
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "secondread.inference.worker", device],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            cwd="/",
-            close_fds=True,
-        )
-        assert self.process.stdout is not None
-        os.set_blocking(self.process.stdout.fileno(), False)
-        threading.Thread(target=self._log_errors, daemon=True).start()
 
-    def fileno(self) -> int:
-        """The pipe that answers come from."""
-        assert self.process.stdout is not None
-        return self.process.stdout.fileno()
+def _model(model_id: str, folder: str, digest: str) -> _Model:
+    # A link to it would lead nowhere in the file tree of a worker.
+    return _Model(model_id, str(Path(folder).resolve()), digest)
 
-    def send(self, assignment: Assignment) -> None:
-        """Give the worker something to do; a worker that is gone is noticed by ``receive``."""
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps(asdict(assignment)).encode() + b"\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            log.warning("worker does not listen", slot=self.name)
 
-    def receive(self) -> list[Answer] | None:
-        """The answers that have come, or None when the worker is gone."""
-        while True:
-            try:
-                chunk = os.read(self.fileno(), 1 << 16)
-            except BlockingIOError:
-                break
-            if not chunk:
-                return None
-            self._received += chunk
-            if len(self._received) > _WAITING_MAX:
-                return None
-        *lines, self._received = self._received.split(b"\n")
-        try:
-            return [Answer(**json.loads(line)) for line in lines]
-        except (ValueError, TypeError):
-            log.warning("worker answered nonsense", slot=self.name)
-            return None
+@dataclass(slots=True, eq=False)
+class _Place:
+    """A slot: empty, or a worker that has loaded one model."""
 
-    def kill(self) -> None:
-        """End the process at once."""
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                try:
-                    stream.close()
-                except BrokenPipeError:
-                    continue
-
-    def _log_errors(self) -> None:
-        assert self.process.stderr is not None
-        with self.process.stderr as stream:
-            for line in stream:
-                text = line.decode("utf-8", "replace").strip()[:500]
-                log.warning("worker says", slot=self.name, text=text)
+    name: str
+    worker: Worker | None = None
+    model: _Model = _Model("", "", "")
+    running: _Running | None = None
 
 
 class LocalEngine:
-    """Runs tasks in spawned processes on this machine (the ``Engine`` protocol)."""
+    """Runs tasks in contained processes on this machine (the ``Engine`` protocol).
 
-    def __init__(self, slots: int, device: str, threads_per_slot: int = 0) -> None:
-        threads = threads_per_slot or max(1, (os.cpu_count() or 1) // slots)
+    A worker runs one model and no other, so that no model meets what another has left behind.
+    """
+
+    def __init__(
+        self,
+        slots: int,
+        device: str,
+        threads_per_slot: int = 0,
+        containment: Containment | None = None,
+        program: tuple[str, ...] = WORKER,
+    ) -> None:
+        """Args: containment: how workers are contained; without it, as well as they can be."""
         self._device = device
-        self._threads = threads
-        self._workers = [_Worker(f"{device}-{n}", device, threads) for n in range(slots)]
+        self._threads = threads_per_slot or max(1, (os.cpu_count() or 1) // slots)
+        self._program = program
+        self._places = [_Place(f"{device}-{n}") for n in range(slots)]
+        self._containment = containment or survey(device)
+        report = log.warning if self._containment.remedy else log.info
+        report(
+            "containment of models",
+            strength=str(self._containment.strength),
+            sentence=self._containment.sentence,
+            remedy=self._containment.remedy,
+        )
 
     def slots(self) -> Sequence[Slot]:
         """All slots, busy or free."""
         return tuple(
-            Slot(worker.name, worker.device, worker.warm_model, worker.running is not None)
-            for worker in self._workers
+            Slot(place.name, self._device, place.model.id, place.running is not None)
+            for place in self._places
         )
 
     def warm(self, model_id: str, model_folder: str, model_digest: str) -> None:
         """Let every free worker load a model, so that the first study does not wait for it."""
-        for worker in self._workers:
-            if worker.running is None:
-                worker.warm_model = model_id
-                worker.send(Assignment("", 0, model_folder, model_digest, "", "", []))
+        for place in self._places:
+            if place.running is None:
+                self._load(place, _model(model_id, model_folder, model_digest))
 
     def submit(self, task: Task) -> Ticket:
         """Start a task in a free slot, preferably where its model is loaded.
 
         Raises:
-            ModelError: no slot is free.
+            ModelError: no slot is free, or the task cannot be started.
         """
-        free = [worker for worker in self._workers if worker.running is None]
+        model = _model(task.model_id, task.model_folder, task.model_digest)
+        free = [place for place in self._places if place.running is None]
         if not free:
             raise ModelError("Every slot of the engine is busy.")
-        free.sort(key=lambda worker: worker.warm_model != task.model_id)
-        worker = free[0]
-        worker.running = _Running(task, time.monotonic() + task.deadline_s)
-        worker.warm_model = task.model_id
+        free.sort(key=lambda place: (place.model != model, place.worker is not None))
+        place, started = free[0], time.monotonic()
+        exchange = open_exchange(Path(task.volume_path), task.images_folder)
+        try:
+            worker = place.worker
+            if worker is None or place.model != model:
+                worker = self._start(place, model)
+        except ModelError:
+            exchange.close()
+            raise
+        place.running = _Running(task, exchange, started)
+        rows = [list(row) for row in task.affine_lps]
         worker.send(
             Assignment(
                 job_key=task.job_key,
                 attempt=task.attempt,
-                model_folder=task.model_folder,
-                model_digest=task.model_digest,
-                volume_path=task.volume_path,
-                labels_path=task.labels_path,
-                affine_lps=[list(row) for row in task.affine_lps],
-            )
+                model_folder=model.folder,
+                model_digest=model.digest,
+                affine_lps=rows,
+                attributes=dict(task.attributes),
+            ),
+            exchange.files,
         )
-        return Ticket(task.job_key, task.attempt)
+        return place.running.ticket
 
     def collect(self, wait_s: float) -> Sequence[Outcome]:
         """What ended since the last call; waits up to ``wait_s`` for the first."""
         with selectors.DefaultSelector() as selector:
-            for worker in self._workers:
-                selector.register(worker, selectors.EVENT_READ, worker)
+            for place in self._places:
+                if place.worker is not None:
+                    selector.register(place.worker, selectors.EVENT_READ, place)
             now = time.monotonic()
-            deadlines = [w.running.until - now for w in self._workers if w.running is not None]
+            deadlines = [p.running.until - now for p in self._places if p.running is not None]
             ready = selector.select(max(0.0, min([wait_s, *deadlines])))
-        outcomes: list[Outcome] = []
-        for key, _ in ready:
-            outcomes.extend(self._read(key.data))
-        outcomes.extend(self._overdue())
-        return outcomes
+        outcomes = [self._read(key.data) for key, _ in ready]
+        outcomes += [self._overdue(place) for place in self._places]
+        return [outcome for outcome in outcomes if outcome is not None]
 
     def cancel(self, ticket: Ticket) -> None:
         """Stop a task; its outcome is not reported."""
-        for worker in self._workers:
-            running = worker.running
-            if running and Ticket(running.task.job_key, running.task.attempt) == ticket:
-                self._replace(worker)
+        for place in self._places:
+            if place.running is not None and place.running.ticket == ticket:
+                self._replace(place)
 
     def close(self) -> None:
         """End every worker."""
-        for worker in self._workers:
-            worker.kill()
+        for place in self._places:
+            self._stop(place)
 
-    def _read(self, worker: _Worker) -> list[Outcome]:
-        answers = worker.receive()
-        if answers is None:
-            return self._lost(worker)
-        outcomes = (self._outcome(worker, answer) for answer in answers)
-        return [outcome for outcome in outcomes if outcome is not None]
+    def _start(self, place: _Place, model: _Model) -> Worker:
+        self._stop(place)
+        package = read_package(Path(model.folder))
+        with faults_of(package.path):
+            memory_mib = int(package.raw["runtime"]["memory_mib"])
+        launch = Launch(
+            program=(*self._program, self._device),
+            readable=(model.folder, *self._scripts()),
+            device=self._device,
+            threads=self._threads,
+            limits=limits_of(memory_mib, self._threads, self._device),
+        )
+        place.worker = Worker(place.name, launch, self._containment)
+        place.model = model
+        return place.worker
 
-    def _outcome(self, worker: _Worker, answer: Answer) -> Outcome | None:
-        running = worker.running
+    def _scripts(self) -> tuple[str, ...]:
+        return () if self._program[0] == "-m" else self._program[:1]
+
+    def _load(self, place: _Place, model: _Model) -> None:
+        try:
+            worker = self._start(place, model)
+        except ModelError as error:
+            log.warning("a model could not be loaded", slot=place.name, reason=str(error))
+            return
+        worker.send(Assignment("", 0, model.folder, model.digest, []))
+
+    def _stop(self, place: _Place, *, lost: bool = False) -> int:
+        """Empty a slot; gives the exit status of its worker."""
+        worker, running = place.worker, place.running
+        place.worker, place.running, place.model = None, None, _Model("", "", "")
+        if running is not None:
+            running.exchange.close()
+        if worker is None:
+            return 0
+        return worker.end_after_loss() if lost else worker.end()
+
+    def _replace(self, place: _Place, *, lost: bool = False) -> int:
+        """Start over with the same model, so that the next job does not wait for it."""
+        model, busy = place.model, place.running is not None
+        status = self._stop(place, lost=lost)
+        if busy:
+            # A worker that ends without having had a job would only do so again.
+            self._load(place, model)
+        return status
+
+    def _read(self, place: _Place) -> Outcome | None:
+        assert place.worker is not None
+        answers, fault = place.worker.receive()
+        if fault in _FAULTS:
+            return self._faulty(place, fault)
+        outcomes = [self._outcome(place, answer) for answer in answers]
+        if fault is Fault.GONE:
+            outcomes.append(self._lost(place))
+        # One job at a time, so no more than one of these is anything.
+        return next((outcome for outcome in outcomes if outcome is not None), None)
+
+    def _outcome(self, place: _Place, answer: Answer) -> Outcome | None:
+        running = place.running
         if running is None or not answer.job_key:
             if answer.error:
-                log.warning("a model could not be loaded", slot=worker.name, reason=answer.error)
+                log.warning("a model could not be loaded", slot=place.name, reason=answer.error)
             return None
-        ticket = Ticket(running.task.job_key, running.task.attempt)
-        if ticket != Ticket(answer.job_key, answer.attempt):
-            return None
-        worker.running = None
+        place.running = None
+        try:
+            return self._finished(running, answer)
+        finally:
+            running.exchange.close()
+
+    def _finished(self, running: _Running, answer: Answer) -> Outcome:
+        task, ticket = running.task, running.ticket
         if answer.error:
             return Failed(ticket, answer.error, answer.audit_code)
+        if not answer.refusal:
+            labels = running.exchange.answered()
+            try:
+                check_labels(labels, task.labels)
+                save_labels(Path(task.labels_path), labels)
+            except InvalidPredictionError as error:
+                return Failed(ticket, str(error), error.audit_code)
+            except OSError as error:
+                return Lost(ticket, f"The disk did not take the label map: {error.strerror}.")
         checks = tuple((n, v, low, high, ok) for n, v, low, high, ok in answer.checks)
-        return Finished(ticket, answer.refusal, checks, answer.seconds)
+        return Finished(ticket, answer.refusal, checks, time.monotonic() - running.started)
 
-    def _lost(self, worker: _Worker) -> list[Outcome]:
-        running = worker.running
-        code = self._replace(worker)
-        log.warning("worker lost", slot=worker.name, exit_status=code)
+    def _faulty(self, place: _Place, fault: Fault) -> Outcome | None:
+        running = place.running
+        self._replace(place)
+        log.warning("worker answered nonsense", slot=place.name, fault=str(fault))
         if running is None:
-            return []
-        ticket = Ticket(running.task.job_key, running.task.attempt)
-        return [Lost(ticket, f"The worker process ended with status {code}.")]
+            return None
+        return Failed(running.ticket, _FAULTS[fault], InvalidPredictionError.audit_code)
 
-    def _overdue(self) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        for worker in list(self._workers):
-            running = worker.running
-            if running is None or time.monotonic() < running.until:
-                continue
-            self._replace(worker)
+    def _lost(self, place: _Place) -> Outcome | None:
+        running = place.running
+        status = self._replace(place, lost=True)
+        log.warning("worker lost", slot=place.name, exit_status=status)
+        if running is None:
+            return None
+        if status == -signal.SIGSYS:
             reason = (
-                f"The model did not answer within its deadline of {running.task.deadline_s:g} s "
-                "and was stopped."
+                "The model asked the system for what no model may have, such as a connection or "
+                "another process, and was ended."
             )
-            ticket = Ticket(running.task.job_key, running.task.attempt)
-            outcomes.append(Failed(ticket, reason, DeadlineExceededError.audit_code))
-        return outcomes
+            return Failed(running.ticket, reason, ForbiddenActError.audit_code)
+        return Lost(running.ticket, f"The worker process ended with status {status}.")
 
-    def _replace(self, worker: _Worker) -> int:
-        worker.kill()
-        place = self._workers.index(worker)
-        self._workers[place] = _Worker(worker.name, self._device, self._threads)
-        return int(worker.process.returncode)
+    def _overdue(self, place: _Place) -> Outcome | None:
+        running = place.running
+        if running is None or time.monotonic() < running.until:
+            return None
+        self._replace(place)
+        reason = (
+            f"The model did not answer within its deadline of {running.task.deadline_s:g} s "
+            "and was stopped."
+        )
+        return Failed(running.ticket, reason, DeadlineExceededError.audit_code)

@@ -1,113 +1,146 @@
 """The worker process: loads a model once, then answers one assignment after another.
 
-Standard input brings assignments; its end means that the engine is gone, and the worker ends at
-once, whatever it is doing. Answers leave on the original standard output; what libraries print
-goes to standard error.
+Standard input is a socket that brings assignments and takes answers; its end means that the engine
+is gone, and the worker ends at once, whatever it is doing. What libraries print goes to standard
+error.
 """
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import queue
-import resource
 import signal
+import socket
 import sys
 import threading
-import time
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from secondread.errors import SecondReadError
-from secondread.inference.worker.messages import Answer, Assignment, write_message
-from secondread.inference.worker.model import LoadedModel, load_model
+from secondread.errors import (
+    ForbiddenActError,
+    LimitExceededError,
+    ModelError,
+    SecondReadError,
+)
+from secondread.inference.worker.exchange import open_images, open_volume, write_labels
+from secondread.inference.worker.messages import (
+    DESCRIPTORS_MAX,
+    MESSAGE_BYTES_MAX,
+    Answer,
+    Assignment,
+    decode,
+    send,
+)
+from secondread.inference.worker.model import RUNTIMES, Builder, LoadedModel, load_model
 
-_FILE_BYTES_MAX = 4 * 1024**3
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL = {errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EMFILE}
+# How PyTorch says that it is out of memory, in a RuntimeError.
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
 
 
-def main(device: str) -> None:
-    """Answer assignments until standard input ends."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+@dataclass(frozen=True, slots=True)
+class _Work:
+    assignment: Assignment
+    files: tuple[int, ...]
+
+
+def main(device: str, runtimes: Mapping[str, Builder] = RUNTIMES) -> None:
+    """Answer assignments until the engine is gone."""
+    channel = socket.socket(fileno=os.dup(0))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
     os.dup2(2, 1)
     # Ctrl-C and a service manager speak to the whole process group; the engine ends its workers.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES_MAX, _FILE_BYTES_MAX))
-    inbox: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(inbox,), daemon=True).start()
+    inbox: queue.SimpleQueue[_Work] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(channel, inbox), daemon=True).start()
     loaded: LoadedModel | None = None
     while True:
-        assignment = inbox.get()
-        started = time.monotonic()
+        work = inbox.get()
+        assignment = work.assignment
         try:
-            if loaded is None or loaded.digest != assignment.model_digest:
-                loaded = None
-                loaded = load_model(Path(assignment.model_folder), assignment.model_digest, device)
-            answer = _run(loaded, assignment, started)
-        except SecondReadError as error:
-            answer = _failure(assignment, str(error), error.audit_code, started)
-        except MemoryError:
-            answer = _failure(assignment, "The model ran out of memory.", "model", started)
+            if loaded is None:
+                folder = Path(assignment.model_folder)
+                loaded = load_model(folder, assignment.model_digest, device, runtimes)
+            answer = _run(loaded, work)
         except Exception as error:
             # Whatever somebody's model does wrong, the engine hears it as a sentence.
-            reason = f"The model stopped with {type(error).__name__}."
-            sys.stderr.write(f"{reason} {error}\n")
-            sys.stderr.flush()
-            answer = _failure(assignment, reason, "model", started)
-        write_message(answers, asdict(answer))
+            named = _name(error)
+            if named is not error:
+                sys.stderr.write(f"{named} {error}\n")
+                sys.stderr.flush()
+            answer = _failure(assignment, named)
+        finally:
+            for file in work.files:
+                os.close(file)
+        send(channel, answer)
 
 
-def _read(inbox: queue.SimpleQueue[Assignment]) -> None:
-    for line in sys.stdin:
-        inbox.put(Assignment(**json.loads(line)))
-    os._exit(0)
+def _read(channel: socket.socket, inbox: queue.SimpleQueue[_Work]) -> None:
+    while True:
+        packet, files, _, _ = socket.recv_fds(channel, MESSAGE_BYTES_MAX, DESCRIPTORS_MAX)
+        if not packet:
+            os._exit(0)
+        inbox.put(_Work(decode(packet, Assignment), tuple(files)))
 
 
-def _run(loaded: LoadedModel, assignment: Assignment, started: float) -> Answer:
-    refusal, checks = "", []
-    if assignment.volume_path:
-        voxels = np.load(assignment.volume_path, mmap_mode="r", allow_pickle=False)
-        prediction = loaded.runtime.predict(voxels, np.asarray(assignment.affine_lps))
+def _run(loaded: LoadedModel, work: _Work) -> Answer:
+    assignment, refusal, checks = work.assignment, "", []
+    if work.files:
+        volume, room, *archives = work.files
+        voxels = open_volume(volume)
+        told: dict[str, Any] = {"attributes": assignment.attributes}
+        if archives:
+            told["images"] = open_images(archives[0])
+        prediction = loaded.predict(voxels, np.asarray(assignment.affine_lps), told)
         refusal = prediction.refusal or ""
         checks = [
             (check.name, float(check.value), float(check.low), float(check.high), check.passed)
             for check in prediction.checks
         ]
         if not refusal:
-            _save(Path(assignment.labels_path), prediction.labels)
+            write_labels(room, prediction.labels, voxels.shape)
     return Answer(
         job_key=assignment.job_key,
         attempt=assignment.attempt,
         refusal=refusal,
         checks=checks,
-        seconds=time.monotonic() - started,
         error="",
         audit_code="",
     )
 
 
-def _save(path: Path, labels: npt.NDArray[np.uint8]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        np.save(file, np.ascontiguousarray(labels), allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def _name(error: Exception) -> SecondReadError:
+    """What an error of a model means to whoever looks at the job."""
+    kind, number = type(error).__name__, getattr(error, "errno", None)
+    if isinstance(error, SecondReadError):
+        return error
+    if isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY):
+        return LimitExceededError("The model needs more memory than its manifest declares.")
+    if isinstance(error, OSError) and number in _FORBIDDEN:
+        return ForbiddenActError(
+            f"The model tried what no model may do and was stopped by the system ({kind})."
+        )
+    if isinstance(error, OSError) and number in _FULL:
+        return LimitExceededError("The model wanted to write or open more than it may.")
+    return ModelError(f"The model stopped with {kind}.")
 
 
-def _failure(assignment: Assignment, reason: str, audit_code: str, started: float) -> Answer:
+def _failure(assignment: Assignment, error: SecondReadError) -> Answer:
     return Answer(
         job_key=assignment.job_key,
         attempt=assignment.attempt,
         refusal="",
         checks=[],
-        seconds=time.monotonic() - started,
-        error=reason,
-        audit_code=audit_code,
+        error=str(error),
+        audit_code=error.audit_code,
     )
 
 

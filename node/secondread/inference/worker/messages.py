@@ -1,26 +1,38 @@
-"""What an engine and its worker say to each other: one JSON object a line, over two pipes."""
+"""What an engine and its worker say to each other: a JSON object a packet, over one Unix socket.
+
+With an assignment come descriptors: the volume, the room for the answer and, for a model that needs
+them, an archive of DICOM files. So a worker needs no path to anything that belongs to a job.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any, TextIO
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TypeVar
+
+from secondread.domain.technical import AttributeValue
+
+MESSAGE_BYTES_MAX = 64 * 1024
+DESCRIPTORS_MAX = 3
+
+Message = TypeVar("Message", "Assignment", "Answer")
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """What a worker is asked to do; nothing in it derives from a study.
 
-    With an empty ``volume_path`` the worker only loads the model.
+    Without descriptors the worker only loads the model.
     """
 
     job_key: str
     attempt: int
     model_folder: str
     model_digest: str
-    volume_path: str
-    labels_path: str
     affine_lps: list[list[float]]
+    attributes: dict[str, AttributeValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +43,23 @@ class Answer:
     attempt: int
     refusal: str
     checks: list[tuple[str, float, float, float, bool]]
-    seconds: float
     error: str
     audit_code: str
 
 
-def write_message(stream: TextIO, message: dict[str, Any]) -> None:
-    """Send one message."""
-    stream.write(json.dumps(message) + "\n")
-    stream.flush()
+def send(channel: socket.socket, message: Assignment | Answer, files: Sequence[int] = ()) -> None:
+    """Send one message with the descriptors that belong to it.
+
+    Raises:
+        OSError: nobody listens, or the message is too long for one packet.
+    """
+    packet = json.dumps(asdict(message)).encode()
+    if files:
+        socket.send_fds(channel, [packet], list(files))
+    else:
+        channel.send(packet)
+
+
+def decode(packet: bytes, kind: type[Message]) -> Message:
+    """The message in a packet; raises ``ValueError`` or ``TypeError`` where it is none."""
+    return kind(**json.loads(packet))

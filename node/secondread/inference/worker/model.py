@@ -17,7 +17,11 @@ from secondread.inference.worker.prediction import Prediction
 
 
 class Runtime(Protocol):
-    """Something that can run a model."""
+    """Something that can run a model.
+
+    One that has an attribute ``takes`` gets what it names there as arguments besides:
+    ``attributes``, by the names of ``domain.technical``, and ``images``, DICOM files by name.
+    """
 
     def predict(
         self, voxels: npt.NDArray[np.generic], affine_lps: npt.NDArray[np.float64]
@@ -32,6 +36,17 @@ class LoadedModel:
     digest: str
     runtime: Runtime
 
+    def predict(
+        self,
+        voxels: npt.NDArray[np.generic],
+        affine_lps: npt.NDArray[np.float64],
+        told: Mapping[str, Any],
+    ) -> Prediction:
+        """Run the model on a volume, and on what it takes of the rest that it may be told."""
+        predict: Callable[..., Prediction] = self.runtime.predict
+        taken = {name: told[name] for name in getattr(self.runtime, "takes", ()) if name in told}
+        return predict(voxels, affine_lps, **taken)
+
 
 def _torch(manifest: Mapping[str, Any], folder: Path, device: str) -> Runtime:
     from secondread.inference.worker.runtimes.torch import TorchRuntime
@@ -45,12 +60,15 @@ def _classical(manifest: Mapping[str, Any], folder: Path, device: str) -> Runtim
     return ClassicalRuntime(manifest, folder, device)
 
 
-RUNTIMES: Mapping[str, Callable[[Mapping[str, Any], Path, str], Runtime]] = MappingProxyType(
-    {"classical": _classical, "torch": _torch}
-)
+Builder = Callable[[Mapping[str, Any], Path, str], Runtime]
+"""Makes a runtime from a manifest, the folder of its package and a device."""
+
+RUNTIMES: Mapping[str, Builder] = MappingProxyType({"classical": _classical, "torch": _torch})
 
 
-def load_model(folder: Path, digest: str, device: str) -> LoadedModel:
+def load_model(
+    folder: Path, digest: str, device: str, runtimes: Mapping[str, Builder] = RUNTIMES
+) -> LoadedModel:
     """Verify a package against the digest that the ledger holds, and load it.
 
     Raises:
@@ -62,9 +80,9 @@ def load_model(folder: Path, digest: str, device: str) -> LoadedModel:
             f"Model '{package.id}' has changed on disk since the node started; restart the node."
         )
     verify(package)
-    if package.runtime not in RUNTIMES:
-        known = ", ".join(sorted(RUNTIMES))
+    if package.runtime not in runtimes:
+        known = ", ".join(sorted(runtimes))
         raise ManifestError(
             f"Model '{package.id}' asks for the runtime '{package.runtime}'; known: {known}."
         )
-    return LoadedModel(digest, RUNTIMES[package.runtime](package.raw, folder, device))
+    return LoadedModel(digest, runtimes[package.runtime](package.raw, folder, device))
