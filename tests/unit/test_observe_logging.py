@@ -5,18 +5,24 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
 import structlog
 
+from secondread.errors import LedgerError
 from secondread.observe.logging import LIBRARIES, OWN, configure
-from secondread.observe.redaction import HIDDEN, redact
+from secondread.observe.redaction import WITHHELD, redact
 from secondread.observe.tracebacks import format_error
 
+NAME = "DOE"
 UID = "1.3.12.2.1107.5.2.32.35424.2010012512345678901234567"
 
 
@@ -98,7 +104,9 @@ def test_uids_and_patient_keys_are_hidden_wherever_they_stand(stream: io.StringI
     for secret in (UID, "DOE", "4711"):
         assert secret not in text
     (line,) = lines(stream)
-    assert line["study_instance_uid"] == HIDDEN
+    assert "study_instance_uid" not in line
+    assert line["deep"] == {"list": ["(uid)"]}
+    assert line[WITHHELD] == ["AccessionNumber", "patient_name", "study_instance_uid"]
     assert line["study"] == "3f2a9c0d1e4b"
     assert line["sop_class"] == "1.2.840.10008.5.1.4.1.1.4"
     assert (line["address"], line["version"]) == ("10.1.2.3", "0.1.0")
@@ -112,6 +120,8 @@ def test_uids_and_patient_keys_are_hidden_wherever_they_stand(stream: io.StringI
         ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1"),
         ("10.1.2.3:104 and 0.1.0 and 1.5", "10.1.2.3:104 and 0.1.0 and 1.5"),
         (f"{UID}, {UID}.", "(uid), (uid)."),
+        ("of 'DOE^JOHN^^DR', born", "of '(name)', born"),
+        ("matching '^T1.*$' or ^T2", "matching '^T1.*$' or ^T2"),
     ],
 )
 def test_redaction(text: str, expected: str) -> None:
@@ -158,19 +168,70 @@ def test_console_lines_are_for_people(stream: io.StringIO) -> None:
     text = stream.getvalue()
     assert "sent" in text
     assert "role=deliver" in text
-    assert "OSError: no (uid)" in text
+    assert "OSError: (text withheld)" in text
     assert UID not in text
 
 
-def test_a_traceback_keeps_its_text_unless_it_came_through_a_dicom_library() -> None:
+def test_a_traceback_keeps_the_text_of_the_node_and_of_the_system_alone() -> None:
     try:
         try:
-            pydicom.Dataset().add_new("NoSuchThing", "PN", "DOE")
-        except Exception as inner:
-            raise RuntimeError("the lid is closed") from inner
-    except RuntimeError as error:
-        text = format_error(error)
-    first, second = text.split("RuntimeError: ")
-    assert second == "the lid is closed"
-    assert "(text withheld)" in first
-    assert "pydicom" in first
+            try:
+                pydicom.Dataset().add_new("NoSuchThing", "PN", NAME)
+            except Exception as innermost:
+                raise ValueError(NAME) from innermost
+        except ValueError as inner:
+            raise FileNotFoundError(2, "No such file", NAME) from inner
+    except OSError as error:
+        try:
+            raise LedgerError(f"The lid of {UID} is closed.") from error
+        except LedgerError as outer:
+            text = format_error(outer)
+    assert NAME not in text
+    assert "pydicom" in text
+    assert "ValueError: (text withheld)" in text
+    assert "FileNotFoundError: No such file\n" in text
+    assert text.endswith("LedgerError: The lid of (uid) is closed.")
+
+
+def test_what_could_print_itself_as_anything_is_dropped(stream: io.StringIO) -> None:
+    configure("intake", stream=stream)
+    dataset = pydicom.Dataset()
+    dataset.PatientID = "DOE"
+    structlog.get_logger("secondread.x").warning(
+        "odd",
+        dataset=dataset,
+        error=ValueError("DOE"),
+        raw=b"DOE",
+        items=[dataset, 1, "two"],
+        place=Path("/a/b"),
+        count=np.int64(3),
+    )
+    (line,) = lines(stream)
+    assert "DOE" not in stream.getvalue()
+    assert line[WITHHELD] == ["dataset", "error", "raw"]
+    assert (line["items"], line["place"], line["count"]) == ([1, "two"], "/a/b", "3")
+
+
+@pytest.mark.parametrize(
+    "crash",
+    [
+        "raise ValueError(name)",
+        "import threading; t = threading.Thread(target=int, args=(name,)); t.start(); t.join()",
+        "type('X', (), {'__del__': lambda self: int(name), '__repr__': lambda self: name})()",
+    ],
+)
+def test_a_crash_tells_where_and_not_what(crash: str) -> None:
+    start = "from secondread.observe.logging import configure\nconfigure('x')\nname = 'DO' + 'E'\n"
+    program = start + crash
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "DOE" not in ended.stdout + ended.stderr
+    (line,) = [json.loads(one) for one in ended.stderr.splitlines()]
+    assert "ValueError: (text withheld)" in line["exception"]
+
+
+def test_an_error_of_the_ledger_does_not_quote_what_is_in_it(stream: io.StringIO) -> None:
+    configure("intake", stream=stream)
+    logging.getLogger("sqlalchemy.pool").error(
+        "DOE", exc_info=(ValueError, ValueError("DOE"), None)
+    )
+    assert "DOE" not in stream.getvalue()

@@ -13,12 +13,12 @@ from typing import Any, TextIO
 import structlog
 
 from secondread.observe.redaction import redact_event
-from secondread.observe.tracebacks import format_error
+from secondread.observe.tracebacks import catch_crashes, format_error
 
 OWN = "secondread"
 WARNINGS = "py.warnings"
-LIBRARIES = ("pynetdicom", "pydicom", "highdicom", WARNINGS)
-"""Loggers whose texts can quote what stands in a data set."""
+LIBRARIES = ("pynetdicom", "pydicom", "highdicom", "sqlalchemy", WARNINGS)
+"""Loggers whose texts can quote what stands in a data set or in the ledger."""
 
 _WARNING = re.compile(r"(.+?):(\d+): (\w+): ", re.DOTALL)
 _LEVELS: Mapping[str, int] = MappingProxyType(
@@ -36,7 +36,8 @@ class _WithoutText(logging.Filter):
     """Replaces what a DICOM library says by where it says it.
 
     pydicom quotes attribute values in its warnings, pynetdicom logs identifiers; neither can be
-    told not to. The place in the library's source is enough to look the text up.
+    told not to; SQLAlchemy quotes the values of a statement. The place in the library's source is
+    enough to look the text up.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -107,6 +108,7 @@ def configure(
     root.setLevel(max(logging.WARNING, _LEVELS[level]))
     logging.getLogger(OWN).setLevel(_LEVELS[level])
     logging.captureWarnings(True)
+    catch_crashes()
     for name in LIBRARIES:
         library = logging.getLogger(name)
         library.setLevel(logging.WARNING)
