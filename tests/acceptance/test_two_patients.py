@@ -30,6 +30,7 @@ from tests.slices import decimal_strings, make_slice, store
 pytestmark = pytest.mark.acceptance
 
 SHAPE = (6, 12, 12)
+TURNS_MAX = 5000
 SPACING_MM = 10.0
 BATCH = 10
 """How many interleavings go through one ledger, which so holds the patients of all of them."""
@@ -87,7 +88,7 @@ def make_patient(number: int, folder: Path, chance: random.Random) -> Patient:
                 BodyPartExamined="HEAD",
                 PixelSpacing=decimal_strings((SPACING_MM, SPACING_MM)),
                 PatientName=name,
-                PatientID=f"P {number}",
+                PatientID=f" P {number}  ",
                 IssuerOfPatientID=f"ward {number % 7}",
                 PatientBirthDate=f"19{10 + number % 80}0102",
                 PatientSex="FMO"[number % 3],
@@ -119,7 +120,10 @@ class Traffic:
         """Until every job is written."""
         for queue in self._queues:
             self._chance.shuffle(queue)
+        turns = 0
         while any(self._queues) or not self._is_written():
+            turns += 1
+            assert turns < TURNS_MAX, "a job does not come to its end"
             choices = [self._receive] * (3 * any(self._queues)) + [
                 self._complete,
                 self._assemble,
@@ -129,7 +133,6 @@ class Traffic:
                 self._write,
             ]
             self._chance.choice(choices)()
-            assert len(self.steps) < 5000
 
     def _note(self, step: str, did: object) -> None:
         if did:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pydicom
 import pytest
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from secondread.errors import GateError
@@ -36,6 +37,35 @@ def test_names_survive_in_the_sources_own_character_set(tmp_path, character_set)
         found = pydicom.dcmread(tmp_path / item.path)
         assert str(found.PatientName) == NAMES[character_set]
         assert found.SpecificCharacterSet == headers[0].SpecificCharacterSet
+
+
+def test_text_goes_over_byte_for_byte(tmp_path):
+    # By what pydicom writes, and what a scanner wrote: padding, and a name that is not UTF-8.
+    written = {
+        "PatientName": ("AAAAAAAAAA", b"M\xfcller^A\xff "),
+        "PatientID": ("BBBBBBBB", b"  P 10  "),
+        "PatientComments": ("CCCCCC", b"Head\0\0"),
+        "IssuerOfPatientID": ("DDDDDD", b"ward  "),
+    }
+    case = make_case(tmp_path / "series")
+    for path in case.paths:
+        header = pydicom.dcmread(path)
+        header.SpecificCharacterSet = "ISO_IR 192"
+        for keyword, (stand_in, _) in written.items():
+            setattr(header, keyword, stand_in)
+        header.save_as(path)
+        content = path.read_bytes()
+        for stand_in, value in written.values():
+            content = content.replace(stand_in.encode(), value)
+        path.write_bytes(content)
+    headers = tuple(pydicom.dcmread(path, stop_before_pixels=True) for path in case.paths)
+    context = replace(case.context, sources=headers)
+    for item in write_results(context, case.labels, tmp_path):
+        found = pydicom.dcmread(tmp_path / item.path)
+        for keyword, (_, value) in written.items():
+            element = found.get_item(keyword)
+            assert isinstance(element, RawDataElement)
+            assert element.value == value
 
 
 def test_patient_and_study_are_copied_with_what_is_nested_in_them(tmp_path):

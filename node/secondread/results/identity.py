@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from copy import deepcopy
 
-from pydicom.datadict import tag_for_keyword
+from pydicom.charset import convert_encodings, default_encoding
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.filewriter import correct_ambiguous_vr
+from pydicom.tag import BaseTag, Tag
 
 PATIENT = [
     "ReferencedPatientSequence",
@@ -130,6 +134,7 @@ CLINICAL_TRIAL = [
 
 COPIED = (*PATIENT, *STUDY, *PATIENT_STUDY, *CLINICAL_TRIAL)
 _SPEAKS_FOR_COPIED = ("SpecificCharacterSet", "TimezoneOffsetFromUTC")
+_TEXTS = frozenset("AE AS CS DA DS DT IS LO LT PN SH ST TM UC UI UR UT".split())
 TYPE_2 = frozenset(
     [
         "PatientName",
@@ -146,14 +151,25 @@ TYPE_2 = frozenset(
 
 
 def copy_identity(source: Dataset, result: Dataset) -> None:
-    """Give ``result`` the patient and study of ``source``; an absent type 2 attribute is empty."""
+    """Give ``result`` the patient and study of ``source``; an absent type 2 attribute is empty.
+
+    Text goes over byte for byte: reading it would lose padding, and whatever its character set does
+    not hold.
+    """
     for keyword in (*_SPEAKS_FOR_COPIED, *COPIED):
         if keyword in result:
             del result[keyword]
         if keyword in source:
-            result[keyword] = deepcopy(source[keyword])
+            tag = _tag(keyword)
+            written = _as_written(source, tag)
+            result[tag] = deepcopy(source[tag]) if written is None else written
         elif keyword in TYPE_2:
             setattr(result, keyword, None)
+    # Or the library reads what it copies once more, to write it anew. Then it no longer settles
+    # either which of two VRs an element has (PS3.5 A.2), so that is done here.
+    correct_ambiguous_vr(result, is_little_endian=True)
+    said = result.get("SpecificCharacterSet")
+    result.set_original_encoding(False, True, convert_encodings(said) if said else default_encoding)
 
 
 def find_differences(source: Dataset, result: Dataset) -> tuple[str, ...]:
@@ -166,10 +182,34 @@ def find_differences(source: Dataset, result: Dataset) -> tuple[str, ...]:
 
 
 def _is_same(source: Dataset, result: Dataset, keyword: str) -> bool:
-    tag = tag_for_keyword(keyword)
-    assert tag is not None
-    ours, theirs = result.get(tag), source.get(tag)
-    if theirs is None or theirs.is_empty:
+    tag = _tag(keyword)
+    ours, theirs = _as_written(result, tag), _as_written(source, tag)
+    if ours is not None and theirs is not None:
+        return ours.value == theirs.value
+    found, wanted = result.get(tag), source.get(tag)
+    if wanted is None or wanted.is_empty:
         must_be_there = keyword in TYPE_2
-        return ours.is_empty if ours is not None else not must_be_there
-    return ours is not None and bool(ours.value == theirs.value)
+        return found.is_empty if found is not None else not must_be_there
+    return found is not None and bool(found.value == wanted.value)
+
+
+def _as_written(dataset: Dataset, tag: BaseTag) -> RawDataElement | None:
+    """An element of text that nobody has converted yet, as explicit VR little endian has it.
+
+    What is not text depends on the encoding of its file; what is of odd length may not be written.
+    """
+    element: object = dataset.get_item(tag) if tag in dataset else None
+    if not isinstance(element, RawDataElement) or not element.value or len(element.value) % 2:
+        return None
+    known = element.VR if element.VR not in {None, "UN"} else dictionary_VR(tag)
+    if known not in _TEXTS:
+        return None
+    return element._replace(
+        VR=known, length=len(element.value), is_implicit_VR=False, is_little_endian=True
+    )
+
+
+def _tag(keyword: str) -> BaseTag:
+    found = tag_for_keyword(keyword)
+    assert found is not None
+    return Tag(found)
