@@ -11,8 +11,7 @@ import sqlalchemy as sa
 from secondread.domain.series import SeriesSummary, digest
 from secondread.domain.series_document import from_document, to_document
 from secondread.domain.study import Study
-from secondread.store.studies import _COLUMNS as _STUDY_COLUMNS
-from secondread.store.studies import _record as _study
+from secondread.store.studies import STUDY_COLUMNS, to_study
 from secondread.store.tables import instance, series, study
 
 _PAGE = 500
@@ -67,7 +66,7 @@ class Series:
         wrote them in another form, are left out. The rows are fetched as they are asked for.
         """
         query = (
-            sa.select(*_STUDY_COLUMNS, series.c.summary)
+            sa.select(*STUDY_COLUMNS, series.c.summary)
             .join(series, series.c.study_id == study.c.id)
             .where(study.c.last_at >= at)
             .order_by(study.c.id)
@@ -78,7 +77,7 @@ class Series:
             members = list(group)
             found = _summaries(row.summary for row in members)
             if len(found) == len(members):
-                yield _study(members[0]), found
+                yield to_study(members[0]), found
 
 
 def _summaries(documents: Iterable[Any]) -> tuple[SeriesSummary, ...]:

@@ -22,12 +22,14 @@ from secondread.store.tables import job, study
 from secondread.store.trail import Trail
 
 _HIDDEN = {"claimed_by", "claimed_until", "answers", "rounds"}
-_COLUMNS = [column for column in study.c if column.name not in _HIDDEN]
+STUDY_COLUMNS = [column for column in study.c if column.name not in _HIDDEN]
+"""What is read of a study; the rest is asked for by its own functions."""
 _NUMBERS = re.compile(r"[0-9]+")
 
 
-def _record(row: Any) -> Study:
-    values = {column.name: getattr(row, column.name) for column in _COLUMNS}
+def to_study(row: Any) -> Study:
+    """The record of a row that has ``STUDY_COLUMNS``."""
+    values = {column.name: getattr(row, column.name) for column in STUDY_COLUMNS}
     return Study(
         **{
             **values,
@@ -113,7 +115,7 @@ class Studies:
             if uid not in known:
                 self._begin(group[0], waits)
             elif known[uid].state != StudyState.RECEIVING:
-                found = _record(known[uid])
+                found = to_study(known[uid])
                 at = group[-1].received_at
                 self.move(found, StudyState.RECEIVING, at, "Images are still arriving.")
                 self._limit(uid, group[0], waits)
@@ -234,7 +236,7 @@ class Studies:
             .order_by(study.c.urgency.desc(), study.c.due_at, study.c.id)
             .limit(limit if limit >= 0 else None)
         )
-        return tuple(_record(row) for row in self._connection.execute(query))
+        return tuple(to_study(row) for row in self._connection.execute(query))
 
     def claim(self, owner: str, now: float, lease_s: float) -> Study | None:
         """Claim the most urgent study to be assembled; of equals, that which has waited longest."""
@@ -294,7 +296,7 @@ class Studies:
     def get(self, study_id: int) -> Study:
         """The study with this row id."""
         query = sa.select(study).where(study.c.id == study_id)
-        return _record(self._connection.execute(query).one())
+        return to_study(self._connection.execute(query).one())
 
     def find(self, key: str) -> Study:
         """The study with this row id or Study Instance UID.
@@ -310,12 +312,12 @@ class Studies:
             raise NotFoundError(
                 f"There is no study '{key}'. 'secondread study list' shows those that are there."
             )
-        return _record(row)
+        return to_study(row)
 
     def list(self, limit: int = 50) -> Sequence[Study]:
         """The studies that changed last, newest first."""
         query = sa.select(study).order_by(study.c.last_at.desc(), study.c.id.desc()).limit(limit)
-        return tuple(_record(row) for row in self._connection.execute(query))
+        return tuple(to_study(row) for row in self._connection.execute(query))
 
     def counts(self) -> Mapping[StudyState, int]:
         """How many studies there are in each state."""
