@@ -24,6 +24,7 @@ from secondread.domain.job import Job
 from secondread.domain.states import JobState
 from secondread.domain.volume import Volume
 from secondread.inference.engines.local import LocalEngine
+from secondread.results.analysis import Analysis
 from secondread.results.context import ResultContext
 from secondread.results.reading import read_segmentation
 from secondread.results.write import write_results
@@ -67,7 +68,7 @@ def measure_stages(paths: Sequence[Path], folder: Path) -> Iterator[tuple[str, s
 
     context = _context(manifest, volume, paths)
     labels = _slabs(volume, len(manifest.labels))
-    objects, seconds = _timed(lambda: write_results(context, labels, folder))
+    objects, seconds = _timed(lambda: write_results(context, Analysis(labels), folder))
     yield f"write and check SEG and SR, {len(manifest.labels)} structures", f"{seconds:.2f} s"
     segmentation = folder / objects[0].path
     _, seconds = _timed(lambda: read_segmentation(segmentation))

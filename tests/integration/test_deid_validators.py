@@ -15,6 +15,7 @@ from secondread.deid.export import Export, export
 from secondread.deid.profile.keys import ProjectKey
 from secondread.deid.profile.options import BASIC, RESEARCH
 from secondread.deid.profile.risks import Overrides
+from secondread.results.analysis import Analysis
 from secondread.results.write import write_results
 from tests.bench.objects import Maker
 from tests.result_cases import make_case
@@ -44,7 +45,9 @@ def made(tmp_path_factory):
     """One object of each kind, with the node's own writers where it has them."""
     folder = tmp_path_factory.mktemp("made")
     case = make_case(folder / "series")
-    results = [folder / item.path for item in write_results(case.context, case.labels, folder)]
+    results = [
+        folder / item.path for item in write_results(case.context, Analysis(case.labels), folder)
+    ]
     ct = folder / "ct.dcm"
     sample = next(Maker("CT").study(1))
     ct.write_bytes(sample.meta + sample.data)

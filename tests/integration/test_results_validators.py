@@ -23,6 +23,7 @@ from conformance.validators import (
     without_quirks,
 )
 from secondread.domain.volume import SourceSlice, Volume
+from secondread.results.analysis import Analysis
 from secondread.results.context import Predecessor
 from secondread.results.report import COMPREHENSIVE_3D_SR_STORAGE
 from secondread.results.transcript import read_report
@@ -46,7 +47,7 @@ QUICK_REPORT_CHECKS = [check for check in REPORT_CHECKS if check is not run_pixe
 def written(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     case = make_case(folder / "series", request.param)
-    objects = write_results(case.context, case.labels, folder)
+    objects = write_results(case.context, Analysis(case.labels), folder)
     return case, [folder / item.path for item in objects]
 
 
@@ -73,12 +74,12 @@ def write_kind(kind, folder):
         before = Predecessor(study, "2.25.11", COMPREHENSIVE_3D_SR_STORAGE, "2.25.12")
         job = replace(case.context.job, version=2, predecessor_id=1)
         context = replace(case.context, job=job, predecessor=before)
-        objects = write_results(context, case.labels, folder)
+        objects = write_results(context, Analysis(case.labels), folder)
     elif kind == "refused":
         objects = write_refusal(replace(case.context, volume=None), "It is a pear.", folder)
     else:
         labels = case.labels if kind == "measured" else np.zeros_like(case.labels)
-        objects = write_results(case.context, labels, folder)
+        objects = write_results(case.context, Analysis(labels), folder)
     return folder / objects[-1].path
 
 
@@ -160,7 +161,7 @@ def test_a_real_head_with_its_own_headers(real_head, tmp_path):
     labels = np.where(radius < 0.6, 1 + (columns > 0) + 2 * (rows > 0), 0).astype(np.uint8)
     labels[radius < 0.1] = 5
     started = time.process_time()
-    objects = write_results(context, labels, tmp_path)
+    objects = write_results(context, Analysis(labels), tmp_path)
     seconds = time.process_time() - started
     written = [tmp_path / item.path for item in objects]
     assert left_by(run_dciodvfy, written[0]) == []

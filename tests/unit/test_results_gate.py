@@ -12,10 +12,11 @@ import pytest
 
 from secondread.errors import GateError
 from secondread.results import write as writing
+from secondread.results.analysis import Analysis
 from secondread.results.gate import check_segmentation
 from secondread.results.gate_report import Expectation, check_report
 from secondread.results.measurements import measure
-from secondread.results.segmentation import make_segmentation
+from secondread.results.segmentation import make_segmentations
 from secondread.results.write import write_refusal, write_results
 from tests.result_cases import Case, make_case
 
@@ -34,10 +35,10 @@ def made(tmp_path_factory):
     """A case with its results on disk, and what they should be."""
     folder = tmp_path_factory.mktemp("gate")
     case = make_case(folder / "series", "oblique")
-    seg, sr = write_results(case.context, case.labels, folder)
+    seg, sr = write_results(case.context, Analysis(case.labels), folder)
     expected = Expectation(
         measured=measure(case.context.volume, case.labels, case.context.manifest.labels),
-        segments=make_segmentation(case.context, case.labels).segments,
+        segments=make_segmentations(case.context, Analysis(case.labels))[0].segments,
         segmentation_uid=seg.sop_instance_uid,
         refusal="",
     )
@@ -417,7 +418,7 @@ def test_a_model_with_an_invented_code_does_not_get_through(tmp_path, code):
     wrong = replace(getattr(first, code), value="123456789", meaning="Nothing")
     manifest = replace(case.context.manifest, labels=(replace(first, **{code: wrong}), *others))
     with pytest.raises(GateError, match="context groups lists|CID 7150"):
-        write_results(replace(case.context, manifest=manifest), case.labels, tmp_path)
+        write_results(replace(case.context, manifest=manifest), Analysis(case.labels), tmp_path)
 
 
 def test_what_is_stopped_leaves_no_file(tmp_path, monkeypatch):
@@ -428,7 +429,7 @@ def test_what_is_stopped_leaves_no_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(writing, "check_segmentation", stop)
     with pytest.raises(GateError):
-        write_results(case.context, case.labels, tmp_path)
+        write_results(case.context, Analysis(case.labels), tmp_path)
     assert [path for path in (tmp_path / "results").rglob("*") if path.is_file()] == []
 
 

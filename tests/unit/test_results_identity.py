@@ -8,6 +8,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from secondread.errors import GateError
+from secondread.results.analysis import Analysis
 from secondread.results.identity import find_differences
 from secondread.results.write import write_refusal, write_results
 from tests.result_cases import make_case
@@ -33,7 +34,7 @@ def test_names_survive_in_the_sources_own_character_set(tmp_path, character_set)
         paths.append(path)
     headers = tuple(pydicom.dcmread(path, stop_before_pixels=True) for path in paths)
     context = replace(case.context, sources=headers)
-    for item in write_results(context, case.labels, tmp_path):
+    for item in write_results(context, Analysis(case.labels), tmp_path):
         found = pydicom.dcmread(tmp_path / item.path)
         assert str(found.PatientName) == NAMES[character_set]
         assert found.SpecificCharacterSet == headers[0].SpecificCharacterSet
@@ -60,7 +61,7 @@ def test_text_goes_over_byte_for_byte(tmp_path):
         path.write_bytes(content)
     headers = tuple(pydicom.dcmread(path, stop_before_pixels=True) for path in case.paths)
     context = replace(case.context, sources=headers)
-    for item in write_results(context, case.labels, tmp_path):
+    for item in write_results(context, Analysis(case.labels), tmp_path):
         found = pydicom.dcmread(tmp_path / item.path)
         for keyword, (_, value) in written.items():
             element = found.get_item(keyword)
@@ -77,7 +78,7 @@ def test_patient_and_study_are_copied_with_what_is_nested_in_them(tmp_path):
         header.PatientAge, header.PatientWeight = "053Y", "71.25"
         header.ClinicalTrialSponsorName = "Nobody"
         header.PatientSex = "O"
-    for item in write_results(case.context, case.labels, tmp_path):
+    for item in write_results(case.context, Analysis(case.labels), tmp_path):
         found = pydicom.dcmread(tmp_path / item.path)
         assert found.OtherPatientIDsSequence[0].PatientID == "X-7"
         assert (found.PatientAge, float(found.PatientWeight)) == ("053Y", 71.25)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from secondread.results.measurements import list_measurements, measure
+from secondread.results.measurements import measure
 from tests.result_cases import LABELS, make_case
 
 
@@ -33,10 +33,3 @@ def test_a_large_mean_does_not_drown_a_small_deviation(tmp_path):
     volume = replace(case.context.volume, voxels=voxels)
     first = measure(volume, case.labels, LABELS)[0]
     assert first.signal_deviation == pytest.approx(voxels[case.labels == 1].std(), rel=1e-6)
-
-
-def test_flat_records_have_units(tmp_path):
-    case = make_case(tmp_path)
-    rows = list_measurements(measure(case.context.volume, case.labels, LABELS))
-    assert len(rows) == 3 * len(LABELS)
-    assert {row.unit for row in rows if row.name == "volume"} == {"mL"}

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from secondread.results.analysis import Analysis
 from secondread.results.page import pair_sides, write_page
 from secondread.results.transcript import read_report
 from secondread.results.write import write_refusal, write_results
@@ -44,7 +45,7 @@ def page_of(report, tmp_path, overlay=None):
 
 
 def test_volumes_left_and_right_side_by_side(case, tmp_path):
-    _, sr = write_results(case.context, case.labels, tmp_path)
+    _, sr = write_results(case.context, Analysis(case.labels), tmp_path)
     page = page_of(tmp_path / sr.path, tmp_path)
     report = read_report(tmp_path / sr.path)
     left, right, _, _ = (group.volume_ml for group in report.groups)
@@ -55,7 +56,7 @@ def test_volumes_left_and_right_side_by_side(case, tmp_path):
 
 
 def test_model_version_and_research_banner(case, tmp_path):
-    _, sr = write_results(case.context, case.labels, tmp_path)
+    _, sr = write_results(case.context, Analysis(case.labels), tmp_path)
     text = " ".join(page_of(tmp_path / sr.path, tmp_path).words)
     assert "toy_head 1.2.0" in text
     assert "Research use only. Not for diagnosis." in text
@@ -63,7 +64,7 @@ def test_model_version_and_research_banner(case, tmp_path):
 
 
 def test_the_page_does_not_say_who_the_patient_is(case, tmp_path):
-    _, sr = write_results(case.context, case.labels, tmp_path)
+    _, sr = write_results(case.context, Analysis(case.labels), tmp_path)
     text = " ".join(page_of(tmp_path / sr.path, tmp_path).words)
     assert "Secret" not in text
     assert "SECRET" not in text
@@ -79,7 +80,7 @@ def test_a_refusal_is_the_first_thing_on_its_page(case, tmp_path):
 
 
 def test_the_picture_is_in_the_page_and_nothing_is_loaded_from_elsewhere(case, tmp_path):
-    _, sr = write_results(case.context, case.labels, tmp_path)
+    _, sr = write_results(case.context, Analysis(case.labels), tmp_path)
     overlay = tmp_path / "overlay.png"
     overlay.write_bytes(b"\x89PNG")
     (source,) = page_of(tmp_path / sr.path, tmp_path, overlay).sources

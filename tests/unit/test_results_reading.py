@@ -7,6 +7,7 @@ import pydicom
 import pytest
 
 from secondread.errors import ResultError
+from secondread.results.analysis import Analysis
 from secondread.results.reading import read_segmentation
 from secondread.results.write import write_results
 from tests.result_cases import in_patient_space, make_case
@@ -15,7 +16,7 @@ from tests.result_cases import in_patient_space, make_case
 @pytest.fixture
 def written(tmp_path):
     case = make_case(tmp_path / "series", "coronal", (9, 16, 24))
-    return tmp_path / write_results(case.context, case.labels, tmp_path)[0].path
+    return tmp_path / write_results(case.context, Analysis(case.labels), tmp_path)[0].path
 
 
 def rearranged(path, order, target):

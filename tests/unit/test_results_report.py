@@ -8,6 +8,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from secondread.errors import GateError, ResultError
+from secondread.results.analysis import Analysis
 from secondread.results.context import Predecessor
 from secondread.results.gate_report import Expectation, check_report
 from secondread.results.report import COMPREHENSIVE_3D_SR_STORAGE
@@ -20,7 +21,7 @@ REASON = "Slices are missing between 12.0 mm and 18.0 mm."
 
 def report_of(case, folder, labels=None):
     labels = case.labels if labels is None else labels
-    objects = write_results(case.context, labels, folder)
+    objects = write_results(case.context, Analysis(labels), folder)
     return objects, read_report(folder / objects[-1].path)
 
 
@@ -199,9 +200,9 @@ def test_a_refusal_can_replace_a_report_too(tmp_path):
 
 def test_versions_share_no_uid_and_no_series_number(tmp_path):
     case = make_case(tmp_path / "series")
-    first = write_results(case.context, case.labels, tmp_path / "1")
-    second = write_results(replacing(case)[0], case.labels, tmp_path / "2")
-    third = write_results(replacing(case, 3)[0], case.labels, tmp_path / "3")
+    first = write_results(case.context, Analysis(case.labels), tmp_path / "1")
+    second = write_results(replacing(case)[0], Analysis(case.labels), tmp_path / "2")
+    third = write_results(replacing(case, 3)[0], Analysis(case.labels), tmp_path / "3")
     headers = [
         pydicom.dcmread(tmp_path / folder / item.path, stop_before_pixels=True)
         for folder, objects in (("1", first), ("2", second), ("3", third))
@@ -209,14 +210,14 @@ def test_versions_share_no_uid_and_no_series_number(tmp_path):
     ]
     for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber"):
         assert len({str(header[keyword].value) for header in headers}) == 6
-    assert [int(header.SeriesNumber) for header in headers] == [281, 282, 283, 284, 285, 286]
+    assert [int(header.SeriesNumber) for header in headers] == [2801, 2802, 2811, 2812, 2821, 2822]
     assert "version" not in headers[0].SeriesDescription
 
 
 def test_the_hundredth_version_still_has_a_series_number_of_its_source(tmp_path):
     case = make_case(tmp_path / "series")
     context, _ = replacing(case, 100)
-    assert (context.series_number("seg"), context.series_number("sr")) == (297, 298)
+    assert (context.series_number("seg"), context.series_number("sr")) == (2891, 2892)
 
 
 def test_the_gate_wants_exactly_the_predecessor(tmp_path):

@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from secondread.domain.volume import SourceSlice
 from secondread.errors import ResultError
 from secondread.results import coding
+from secondread.results.analysis import Analysis
 from secondread.results.reading import read_frames, read_segmentation
 from secondread.results.write import write_results
 from tests.result_cases import PLANES, in_patient_space, make_case
@@ -18,7 +19,7 @@ from tests.result_cases import PLANES, in_patient_space, make_case
 
 def written(case, folder):
     """The segmentation of a case as a data set, with its path."""
-    objects = write_results(case.context, case.labels, folder)
+    objects = write_results(case.context, Analysis(case.labels), folder)
     path = folder / objects[0].path
     return pydicom.dcmread(path), path
 
@@ -106,7 +107,7 @@ def test_it_says_research_who_made_it_and_with_what(tmp_path):
     found, _ = written(case, tmp_path)
     assert found.ContentQualification == "RESEARCH"
     assert found.SeriesDescription == "Toy structures of the head 1.2.0: segmentation [RESEARCH]"
-    assert found.SeriesNumber == 281
+    assert found.SeriesNumber == 2801
     algorithm = found.ContributingEquipmentSequence[-1]
     purpose = algorithm.PurposeOfReferenceCodeSequence[0]
     assert (purpose.CodeMeaning, purpose.CodingSchemeDesignator) == (
@@ -131,8 +132,8 @@ def test_another_training_is_another_device_and_another_object(tmp_path):
 
 def test_the_same_job_gives_the_same_bytes(tmp_path):
     case = make_case(tmp_path / "series")
-    first = write_results(case.context, case.labels, tmp_path / "a")
-    second = write_results(case.context, case.labels, tmp_path / "b")
+    first = write_results(case.context, Analysis(case.labels), tmp_path / "a")
+    second = write_results(case.context, Analysis(case.labels), tmp_path / "b")
     assert first == second
     for item in first:
         assert (tmp_path / "a" / item.path).read_bytes() == (
@@ -198,7 +199,7 @@ def test_an_answer_that_does_not_fit_is_refused(tmp_path, labels):
         "type": case.labels.astype(np.int32),
     }[labels]
     with pytest.raises(ResultError):
-        write_results(case.context, wrong, tmp_path)
+        write_results(case.context, Analysis(wrong), tmp_path)
     assert not list(tmp_path.rglob("seg.dcm"))
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import alembic.command
+import alembic.config
 import pytest
 import sqlalchemy as sa
 
@@ -104,10 +106,11 @@ def test_a_ledger_without_a_crosswalk_gets_one_and_keeps_what_it_has(tmp_path: P
         change.trail.append(1.0, "test", "Before.")
     ledger.close()
     engine = sa.create_engine(f"sqlite:///{tmp_path / LEDGER_NAME}")
+    options = alembic.config.Config()
+    options.set_main_option("script_location", "secondread.store:migrations")
     with engine.begin() as connection:
-        for name in ("crosswalk", "export_project", "crosswalk_key"):
-            connection.execute(sa.text(f"DROP TABLE {name}"))
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0003'"))
+        options.attributes["connection"] = connection
+        alembic.command.downgrade(options, "0003")
     engine.dispose()
     ledger = Ledger.open(tmp_path)
     with ledger.read() as view:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from secondread.bundles.input import InputEnvelope, read_input
+from secondread.bundles.output import Output
 from secondread.bundles.package import MANIFEST_NAME, Package, faults_of, read_package, verify
 from secondread.domain.code import Code
 from secondread.errors import ManifestError
@@ -28,6 +29,15 @@ class Label:
     """``left``, ``right`` or empty."""
     color_rgb: tuple[int, int, int]
     dice_held_out: float | None
+    type_modifiers: tuple[Code, ...] = ()
+    """Of the type besides the laterality, such as its part or its state."""
+    region: Code | None = None
+    """Where in the body it lies, of a segment that is not itself a place."""
+    region_modifiers: tuple[Code, ...] = ()
+    reference_ml: tuple[float, float] | None = None
+    """Volumes that the card names as usual, mL."""
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    """What it is called in other languages, by their names in RFC 5646."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,7 @@ class Manifest:
     Attributes:
         digest: sha256 over ``model.toml``, which itself names the digest of every other file.
         raw: the parsed file, for the runtime's own tables.
+        output: what it answers besides its label map.
     """
 
     id: str
@@ -55,6 +66,7 @@ class Manifest:
     folder: Path
     digest: str
     raw: Mapping[str, Any]
+    output: Output = field(default_factory=Output)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -23,6 +23,8 @@ class Job:
         predecessor_id: the job of the same rule and model that had fewer or other images, or None.
         urgency: of the study when the job was planned.
         shadow: whether the results are made and checked, but sent nowhere.
+        patient_mark: keyed hash of whose images they are, by which earlier jobs are found; '' until
+            the results are written.
     """
 
     id: int
@@ -45,6 +47,7 @@ class Job:
     predecessor_id: int | None = None
     urgency: Urgency = Urgency.MEDIUM
     shadow: bool = False
+    patient_mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

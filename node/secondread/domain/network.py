@@ -11,6 +11,7 @@ from typing import Any
 
 from secondread.domain.completeness import Completeness
 from secondread.domain.condition import Condition
+from secondread.domain.form import Form
 
 
 class Service(StrEnum):
@@ -131,7 +132,7 @@ class Destination:
     """Where results go: a storage SCP, named by its AE title, host and port.
 
     ``calling_ae_title`` is the title the node calls itself there. ``attempts_max`` failed tries
-    make a dead letter.
+    make a dead letter. ``form`` is how it wants its results.
     """
 
     name: str
@@ -141,6 +142,7 @@ class Destination:
     calling_ae_title: str
     timeout_s: float
     attempts_max: int
+    form: Form = field(default_factory=Form)
 
 
 class LateImages(StrEnum):

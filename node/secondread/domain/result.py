@@ -8,21 +8,11 @@ from secondread.domain.states import DeliveryState
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
-    """One number about one segment, with its UCUM unit."""
-
-    segment: int
-    name: str
-    value: float
-    unit: str
-
-
-@dataclass(frozen=True, slots=True)
 class ResultObject:
     """A DICOM object that passed the gate; ``path`` is relative to the data folder."""
 
     kind: str
-    """``seg`` or ``sr``."""
+    """``seg``, ``sr`` and what else ``results.context`` lists."""
     sop_instance_uid: str
     sop_class_uid: str
     path: str
@@ -30,7 +20,12 @@ class ResultObject:
 
 @dataclass(frozen=True, slots=True)
 class OutboxItem:
-    """One object for one destination; times are seconds since the epoch, UTC."""
+    """One object for one destination; times are seconds since the epoch, UTC.
+
+    Attributes:
+        level: 0 for the form that the destination should get; 1 and more for what is held in
+            reserve in case that it refuses the form before.
+    """
 
     id: int
     job_id: int
@@ -43,3 +38,5 @@ class OutboxItem:
     attempts: int
     next_at: float
     reason: str
+    kind: str = ""
+    level: int = 0

@@ -51,12 +51,16 @@ class JobState(StrEnum):
 class DeliveryState(StrEnum):
     """Where one (object, destination) is."""
 
+    RESERVED = "reserved"
+    """Made in case that the destination refuses the form before."""
     READY = "ready"
     """To be sent, now or at the time of the next try."""
     SENT = "sent"
     """The destination answered Success or a storage warning."""
     DEAD = "dead"
     """The destination refused for good, or the tries are used up: waits for a person."""
+    REPLACED = "replaced"
+    """The destination refused its kind; what was in reserve goes instead."""
 
 
 StateTable = Mapping[StrEnum, frozenset[StrEnum]]
@@ -91,7 +95,15 @@ JOB_TABLE: StateTable = _table(
     }
 )
 
-DELIVERY_TABLE: StateTable = _table({D.READY: {D.SENT, D.DEAD}, D.SENT: set(), D.DEAD: {D.READY}})
+DELIVERY_TABLE: StateTable = _table(
+    {
+        D.RESERVED: {D.READY},
+        D.READY: {D.SENT, D.DEAD, D.REPLACED},
+        D.SENT: set(),
+        D.DEAD: {D.READY},
+        D.REPLACED: set(),
+    }
+)
 
 _TABLES: Mapping[type[StrEnum], StateTable] = MappingProxyType(
     {StudyState: STUDY_TABLE, JobState: JOB_TABLE, DeliveryState: DELIVERY_TABLE}

@@ -24,6 +24,7 @@ from secondread.pipeline.infer import LABELS_NAME
 from secondread.pipeline.predecessor import find_pending, find_predecessor
 from secondread.pipeline.work import NOT_ANALYSED, attempt, claim, postpone, queue_again
 from secondread.pipeline.workplace import Workplace
+from secondread.results.analysis import Analysis
 from secondread.results.context import Predecessor, ResultContext
 from secondread.results.write import write_refusal, write_results
 
@@ -75,7 +76,7 @@ class Write:
             volume = read_images(place, job, instances)
             labels = self._load_labels(job, path, volume)
             context = self._context(job, instances, volume, predecessor)
-            objects = write_results(context, labels, place.spool.root)
+            objects = write_results(context, Analysis(labels), place.spool.root)
             outcome = "analysed"
         elif rule.report_not_analysed:
             context = self._context(job, place.instances_of(job), None, predecessor)

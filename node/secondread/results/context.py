@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 from pydicom.dataset import Dataset
 
 from secondread.bundles.manifest import Label, Manifest
 from secondread.dicom.uids import derive_uid
+from secondread.domain.form import Form
 from secondread.domain.job import Job
 from secondread.domain.volume import Volume
 from secondread.errors import ResultError
 from secondread.results.wording import plain
 
 SEG = "seg"
+PM = "pm"
+RTSTRUCT = "rtstruct"
 SR = "sr"
+KO = "ko"
+PR = "pr"
+SC = "sc"
+SUMMARY = "summary"
+PDF = "pdf"
+KINDS = (SEG, SR, KO, PR, SC, SUMMARY, PDF, PM, RTSTRUCT)
+"""Every kind of result object; the place in this list is the last digit of its Series Number."""
 RESEARCH = "RESEARCH"
 NODE_MANUFACTURER = "SecondRead"
 NODE_MODEL = "SecondRead AI node"
 RESEARCH_NOTICE = "Research use only. Not for diagnosis."
 
-_SUFFIX = {SEG: 81, SR: 82}
-_NUMBERED_VERSIONS_MAX = 9
+_NUMBERED_VERSIONS_MAX = 10
+_FIRST_RESULT = 801
 _SERIES_NUMBER_BASE = 90
-_SERIES_NUMBER_MAX = 20_000_000
+_SERIES_NUMBER_MAX = 2_000_000
 _LONG_STRING = 64
 
 
@@ -53,7 +63,8 @@ class ResultContext:
         device_serial: serial number of this installation.
         uid_root: the operator's own UID root, or empty.
         software_version: of the node.
-        predecessor: the report that the job's own goes before; ``None`` where there is none.
+        predecessor: the report that the job's own replaces; ``None`` where there is none.
+        form: in which the destination wants the results.
     """
 
     job: Job
@@ -66,6 +77,7 @@ class ResultContext:
     uid_root: str
     software_version: str
     predecessor: Predecessor | None = None
+    form: Form = field(default_factory=Form)
 
     @property
     def reference(self) -> Dataset:
@@ -94,6 +106,11 @@ class ResultContext:
         model = (self.manifest.id, self.manifest.version, self.manifest.digest)
         version = (f"version {self.job.version}",) if self.job.version > 1 else ()
         return derive_uid(self.job.input_digest, *model, *parts, *version, root=self.uid_root)
+
+    def object_uid(self, *parts: str) -> str:
+        """As ``uid``, for an object or a series, of which each form has its own."""
+        mark = self.form.mark
+        return self.uid(*parts, *((f"form {mark}",) if mark else ()))
 
     def tracking_uid(self, label: Label) -> str:
         """Tracking UID of a structure, the same in the SEG and in the SR."""
@@ -142,7 +159,8 @@ class ResultContext:
     def series_number(self, kind: str) -> int:
         """Series Number: behind the source's, and next to the other results of the same source.
 
-        Each version of a job follows the one before, as far as two digits go.
+        Series 3 has its results from 3801 on, a segmentation first; those of the second version
+        from 3811 on, as far as two digits go.
         """
         try:
             source = int(self.reference.get("SeriesNumber") or _SERIES_NUMBER_BASE)
@@ -150,8 +168,8 @@ class ResultContext:
             source = _SERIES_NUMBER_BASE
         if not 0 < source < _SERIES_NUMBER_MAX:
             source = _SERIES_NUMBER_BASE
-        step = 2 * min(self.job.version - 1, _NUMBERED_VERSIONS_MAX - 1)
-        return source * 100 + _SUFFIX[kind] + step
+        version = 10 * min(self.job.version - 1, _NUMBERED_VERSIONS_MAX - 1)
+        return source * 1000 + _FIRST_RESULT + version + KINDS.index(kind)
 
     def series_description(self, what: str) -> str:
         """Series Description: the model, what it is, which version, and whether it is research."""

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from secondread.bundles.manifest import Label
-from secondread.domain.result import Measurement
 from secondread.domain.volume import Volume
 
 MM3_PER_ML = 1000.0
-VOLUME_NAME = "volume"
-MEAN_NAME = "mean"
-DEVIATION_NAME = "standard deviation"
+
+
+Point = tuple[float, float, float]
+"""LPS mm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diameter:
+    """The longest line across a structure within one slice, and the longest across that line.
+
+    Attributes:
+        source: place of the slice in the volume.
+        longest: its two ends, LPS mm; ``perpendicular`` likewise.
+    """
+
+    source: int
+    longest_mm: float
+    longest: tuple[Point, Point]
+    perpendicular_mm: float
+    perpendicular: tuple[Point, Point]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +40,11 @@ class StructureMeasurements:
 
     ``signal_mean`` and ``signal_deviation`` (population) are in the volume's own unit: HU for CT,
     arbitrary for MR.
+
+    Attributes:
+        statistics: those of ``bundles.output.STATISTICS`` that the manifest asks for, by name, in
+            mL, mm, cm², the volume's own unit, or as a count; empty for an empty structure.
+        diameter: where the two diameters lie; None where they were not asked for.
     """
 
     label: Label
@@ -31,6 +52,8 @@ class StructureMeasurements:
     volume_ml: float
     signal_mean: float
     signal_deviation: float
+    statistics: Mapping[str, float] = field(default_factory=dict)
+    diameter: Diameter | None = None
 
 
 def measure(
@@ -70,14 +93,3 @@ def measure(
         )
         for label in structures
     )
-
-
-def list_measurements(measured: Sequence[StructureMeasurements]) -> tuple[Measurement, ...]:
-    """The numbers as flat records, by label value, with UCUM units."""
-    rows: list[Measurement] = []
-    for one in measured:
-        value = one.label.value
-        rows.append(Measurement(value, VOLUME_NAME, one.volume_ml, "mL"))
-        rows.append(Measurement(value, MEAN_NAME, one.signal_mean, "1"))
-        rows.append(Measurement(value, DEVIATION_NAME, one.signal_deviation, "1"))
-    return tuple(rows)

@@ -31,6 +31,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
 from secondread.results import coding
+from secondread.results.analysis import Analysis
 from secondread.results.context import (
     NODE_MANUFACTURER,
     NODE_MODEL,
@@ -39,8 +40,10 @@ from secondread.results.context import (
     Predecessor,
     ResultContext,
 )
+from secondread.results.document import Document, WholeDocument
 from secondread.results.equipment import sign, stand_in
 from secondread.results.library import list_images
+from secondread.results.made import Made
 from secondread.results.measurements import StructureMeasurements
 from secondread.results.segmentation import SEGMENTATION_STORAGE, SegmentationDocument
 from secondread.results.wording import plain
@@ -60,26 +63,21 @@ _CONTAINS = RelationshipTypeValues.CONTAINS
 _MODIFIES = RelationshipTypeValues.HAS_CONCEPT_MOD
 
 
-def make_report(
-    context: ResultContext,
-    measured: Sequence[StructureMeasurements],
-    segmentation: SegmentationDocument | None,
-) -> Dataset:
+def make_report(context: ResultContext, analysis: Analysis, made: Made) -> Document:
     """The report on an analysed volume: one measurement group for each structure that was found.
 
     Args:
         context: the job.
-        measured: every structure of the manifest; those without a voxel are named as not found.
-        segmentation: what the groups point at; ``None`` where nothing was found.
+        analysis: what the model answered, and an earlier report to compare with.
+        made: the measurements, and the segmentations that the groups point at.
     """
+    measured = made.measured
     groups: list[ContentItem] = []
-    if segmentation is not None:
-        numbers = {label.value: number for number, label in segmentation.segments.items()}
-        for one in measured:
-            if one.voxels:
-                number = numbers[one.label.value]
-                made = _measure_group(context, one, segmentation, number)
-                groups.extend(item for item in made if isinstance(item, ContentItem))
+    for one in measured:
+        found = made.find_segment(one.label)
+        if one.voxels and found is not None:
+            group = _measure_group(context, one, *found)
+            groups.extend(item for item in group if isinstance(item, ContentItem))
     absent = [one.label.meaning for one in measured if not one.voxels]
     notes = []
     if not groups:
@@ -87,14 +85,12 @@ def make_report(
     if absent:
         notes.append(f"{NOT_FOUND}: {', '.join(absent)}.")
     content = _make_content(context, groups, coding.SUCCEEDED, notes)
-    evidence = list(context.sources)
-    if segmentation is not None:
-        evidence.append(segmentation.header)
+    evidence = [*context.sources, *(document.header for document in made.documents)]
     what = "measurements" if groups else "analysed, nothing found"
     return _make_document(context, content, evidence, what, refusal="")
 
 
-def make_refusal_report(context: ResultContext, reason: str) -> Dataset:
+def make_refusal_report(context: ResultContext, reason: str) -> Document:
     """The report that says why a study was not analysed; it is PARTIAL and says so in words.
 
     A measurement report without measurements is legal when it holds qualitative evaluations
@@ -113,7 +109,7 @@ def _make_document(
     what: str,
     *,
     refusal: str,
-) -> Dataset:
+) -> Document:
     # Two different reasons are two documents of one series; the same reason is the same document.
     instance = ["instance", SR, *([refusal] if refusal else [])]
     if context.predecessor is not None:
@@ -125,9 +121,9 @@ def _make_document(
     document = Comprehensive3DSR(
         evidence=[stand_in(context.reference)],
         content=trunk,
-        series_instance_uid=context.uid("series", SR),
+        series_instance_uid=context.object_uid("series", SR),
         series_number=context.series_number(SR),
-        sop_instance_uid=context.uid(*instance),
+        sop_instance_uid=context.object_uid(*instance),
         instance_number=1,
         manufacturer=NODE_MANUFACTURER,
         manufacturer_model_name=NODE_MODEL,
@@ -146,7 +142,7 @@ def _make_document(
     if refusal:
         document.CompletionFlagDescription = _WHY_PARTIAL
     sign(document, context)
-    return document
+    return WholeDocument(SR, SR, document)
 
 
 def _name_predecessor(predecessor: Predecessor) -> Dataset:

@@ -22,9 +22,11 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
 from secondread.bundles.manifest import Label
+from secondread.domain.form import SegmentationKind
 from secondread.domain.volume import Volume
 from secondread.errors import ResultError
 from secondread.results import coding
+from secondread.results.analysis import Analysis
 from secondread.results.context import (
     NODE_MANUFACTURER,
     NODE_MODEL,
@@ -47,6 +49,7 @@ class SegmentationDocument:
     """A segmentation, encoded but for the writing.
 
     Attributes:
+        name: of its file.
         header: everything before the per-frame functional groups.
         tail: the bytes of everything after.
         segments: segment number to label, from 1 without gaps; empty structures have none.
@@ -55,6 +58,12 @@ class SegmentationDocument:
     header: Dataset
     tail: bytes
     segments: Mapping[int, Label]
+    name: str = SEG
+
+    @property
+    def kind(self) -> str:
+        """Its kind among the results."""
+        return SEG
 
     @property
     def sop_instance_uid(self) -> str:
@@ -87,26 +96,30 @@ def find_structures(context: ResultContext, labels: npt.NDArray[np.uint8]) -> tu
     return tuple(label for label in context.manifest.labels if label.value in found)
 
 
-def make_segmentation(
-    context: ResultContext, labels: npt.NDArray[np.uint8]
-) -> SegmentationDocument | None:
-    """Make the segmentation of a label map; ``None`` where the map is empty.
+def make_segmentations(
+    context: ResultContext, analysis: Analysis
+) -> tuple[SegmentationDocument, ...]:
+    """Make the segmentation of a label map, in the form that the context asks for.
 
     Args:
         context: the job; its volume's slices become the frames' planes.
-        labels: ``(slice, row, column)`` uint8, the values of the manifest.
+        analysis: its label map.
+
+    Returns:
+        One document, or one for each structure; none where the map is empty or none is wanted.
 
     Raises:
         ResultError: the map does not fit the volume or the manifest.
     """
+    labels = analysis.labels
     found = find_structures(context, labels)
-    if not found:
-        return None
+    if not found or context.form.segmentation is SegmentationKind.NONE:
+        return ()
     slices = read_slices(context.analysed, context.sources)
     header = _make_header(context, found, slices)
     encoded = encode_frames(labels, [label.value for label in found], _encode_planes(slices))
     header.NumberOfFrames = encoded.count
-    return SegmentationDocument(header, encoded.tail, dict(enumerate(found, start=1)))
+    return (SegmentationDocument(header, encoded.tail, dict(enumerate(found, start=1))),)
 
 
 def _make_header(
@@ -124,9 +137,9 @@ def _make_header(
         segment_descriptions=[
             _describe(context, number, label) for number, label in enumerate(found, start=1)
         ],
-        series_instance_uid=context.uid("series", SEG),
+        series_instance_uid=context.object_uid("series", SEG),
         series_number=context.series_number(SEG),
-        sop_instance_uid=context.uid("instance", SEG),
+        sop_instance_uid=context.object_uid("instance", SEG),
         instance_number=1,
         manufacturer=NODE_MANUFACTURER,
         manufacturer_model_name=NODE_MODEL,
@@ -153,7 +166,7 @@ def _make_header(
     header.update({tag: element for tag, element in made.items() if tag < 0x5200_9230})
     header.file_meta = made.file_meta
     header.ReferencedSeriesSequence = _list_sources(context)
-    _name_dimensions(header, context.uid("dimensions", SEG))
+    _name_dimensions(header, context.object_uid("dimensions", SEG))
     _keep_plane(header, first, step_mm)
     _mark_lossy(header, context.reference)
     if body_part := context.reference.get("BodyPartExamined"):

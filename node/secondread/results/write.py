@@ -7,61 +7,73 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-import numpy.typing as npt
-from pydicom.dataset import Dataset
-
 from secondread.domain.result import ResultObject
-from secondread.results.context import SEG, SR, ResultContext
+from secondread.results.analysis import Analysis
+from secondread.results.capture import make_captures
+from secondread.results.context import SR, ResultContext
+from secondread.results.document import Document
+from secondread.results.encapsulated import make_pdf
 from secondread.results.gate import check_segmentation
 from secondread.results.gate_report import Expectation, check_report
+from secondread.results.key_objects import make_key_objects
+from secondread.results.made import Made
 from secondread.results.measurements import measure
+from secondread.results.parametric_map import make_parametric_maps
+from secondread.results.presentation import make_presentation_states
 from secondread.results.report import make_refusal_report, make_report
-from secondread.results.segmentation import (
-    SEGMENTATION_STORAGE,
-    SegmentationDocument,
-    make_segmentation,
-)
+from secondread.results.segmentation import SegmentationDocument, make_segmentations
+from secondread.results.structure_set import make_structure_set
+from secondread.results.summary import make_summary
 
 RESULTS_FOLDER = "results"
 REPORT_NAME = f"{SR}.dcm"
 
+_BEFORE_THE_REPORT = (make_parametric_maps, make_structure_set)
+_AFTER_THE_REPORT = (
+    make_key_objects,
+    make_presentation_states,
+    make_captures,
+    make_summary,
+    make_pdf,
+)
+
 
 def write_results(
-    context: ResultContext, labels: npt.NDArray[np.uint8], data_dir: Path
+    context: ResultContext, analysis: Analysis, data_dir: Path
 ) -> tuple[ResultObject, ...]:
-    """Write the segmentation, if anything was found, and the report; the segmentation comes first.
+    """Write all objects of one form, each before those that refer to it.
 
-    The same job and label map give the same bytes, so doing it again after a crash is harmless.
+    The same job and answer give the same bytes, so doing it again after a crash is harmless.
 
     Args:
-        context: the job and its volume.
-        labels: ``(slice, row, column)`` uint8, values of the manifest.
-        data_dir: the files go to ``results/<job key>/`` under it.
+        context: the job, its volume and the form.
+        analysis: what the model answered.
+        data_dir: the files go to ``results/<job key>/`` under it, those of another form than the
+            usual one to a folder of its own in there.
 
     Raises:
-        ResultError: the label map does not fit the volume or the manifest.
+        ResultError: the answer does not fit the volume or the manifest.
         GateError: an object is not what it should be; nothing is left in place.
     """
-    segmentation = make_segmentation(context, labels)
-    measured = measure(context.analysed, labels, context.manifest.labels)
-    report = make_report(context, measured, segmentation)
-    objects = []
-    if segmentation is not None:
-        made = segmentation
+    made = make_documents(context, analysis)
+    return tuple(_place(context, analysis, made, one, data_dir) for one in made.documents)
 
-        def pass_gate(path: Path) -> None:
-            check_segmentation(path, context, labels, made.segments)
 
-        objects.append(_place_segmentation(context, made, data_dir, pass_gate))
-    expected = Expectation(
-        measured=measured,
-        segments=segmentation.segments if segmentation else {},
-        segmentation_uid=segmentation.sop_instance_uid if segmentation else "",
-        refusal="",
-    )
-    objects.append(_place_report(context, report, data_dir, expected))
-    return tuple(objects)
+def make_documents(context: ResultContext, analysis: Analysis) -> Made:
+    """Make all objects of one form, in the order in which they are sent.
+
+    Raises:
+        ResultError: the answer does not fit the volume or the manifest.
+    """
+    segmentations = make_segmentations(context, analysis)
+    measured = measure(context.analysed, analysis.labels, context.manifest.labels)
+    made = Made(segmentations, measured, segmentations)
+    for make in _BEFORE_THE_REPORT:
+        made = made.with_documents(make(context, analysis, made))
+    made = made.with_documents([make_report(context, analysis, made)])
+    for make in _AFTER_THE_REPORT:
+        made = made.with_documents(make(context, analysis, made))
+    return made
 
 
 def write_refusal(context: ResultContext, reason: str, data_dir: Path) -> tuple[ResultObject, ...]:
@@ -78,37 +90,55 @@ def write_refusal(context: ResultContext, reason: str, data_dir: Path) -> tuple[
     """
     report = make_refusal_report(context, reason)
     expected = Expectation(measured=(), segments={}, segmentation_uid="", refusal=reason)
-    return (_place_report(context, report, data_dir, expected),)
-
-
-def _place_segmentation(
-    context: ResultContext,
-    made: SegmentationDocument,
-    data_dir: Path,
-    pass_gate: Callable[[Path], None],
-) -> ResultObject:
-    relative = _relative_path(context, SEG)
-    _place(data_dir / relative, made.write, pass_gate)
-    return ResultObject(SEG, made.sop_instance_uid, SEGMENTATION_STORAGE, str(relative))
-
-
-def _place_report(
-    context: ResultContext, report: Dataset, data_dir: Path, expected: Expectation
-) -> ResultObject:
-    relative = _relative_path(context, SR)
-    _place(
-        data_dir / relative,
-        lambda file: report.save_as(file, enforce_file_format=True),
-        lambda path: check_report(path, context, expected),
+    relative = relative_path(context, report)
+    place_file(
+        data_dir / relative, report.write, lambda path: check_report(path, context, expected)
     )
-    return ResultObject(SR, str(report.SOPInstanceUID), str(report.SOPClassUID), str(relative))
-
-
-def _relative_path(context: ResultContext, kind: str) -> Path:
-    return Path(RESULTS_FOLDER, context.job.key, f"{kind}.dcm")
+    return (_result_object(report, relative),)
 
 
 def _place(
+    context: ResultContext, analysis: Analysis, made: Made, document: Document, data_dir: Path
+) -> ResultObject:
+    relative = relative_path(context, document)
+    place_file(
+        data_dir / relative,
+        document.write,
+        lambda path: _check(path, context, analysis, made, document),
+    )
+    return _result_object(document, relative)
+
+
+def _check(
+    path: Path, context: ResultContext, analysis: Analysis, made: Made, document: Document
+) -> None:
+    """Let one object through the gate or raise ``GateError``."""
+    if isinstance(document, SegmentationDocument):
+        check_segmentation(path, context, analysis.labels, document.segments)
+    elif document.kind == SR:
+        first = made.segmentations[0] if made.segmentations else None
+        expected = Expectation(
+            measured=made.measured,
+            segments=first.segments if first else {},
+            segmentation_uid=first.sop_instance_uid if first else "",
+            refusal="",
+        )
+        check_report(path, context, expected)
+
+
+def _result_object(document: Document, relative: Path) -> ResultObject:
+    header = document.header
+    return ResultObject(
+        document.kind, str(header.SOPInstanceUID), str(header.SOPClassUID), str(relative)
+    )
+
+
+def relative_path(context: ResultContext, document: Document) -> Path:
+    """Where a document lies under the data folder."""
+    return Path(RESULTS_FOLDER, context.job.key, context.form.mark, f"{document.name}.dcm")
+
+
+def place_file(
     path: Path, write: Callable[[BinaryIO], None], pass_gate: Callable[[Path], None]
 ) -> None:
     """Write beside, check what was written, flush, then rename: no reader sees half a file."""

@@ -30,7 +30,7 @@ from secondread.store.studies import Studies
 from secondread.store.trail import Trail
 
 LEDGER_NAME = "ledger.sqlite"
-HEAD_REVISION = "0004"
+HEAD_REVISION = "0005"
 BUSY_TIMEOUT_MS = 30_000
 
 

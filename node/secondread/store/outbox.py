@@ -44,6 +44,8 @@ class Outbox:
                     job_id=job_id,
                     destination=destination,
                     sequence=sequence,
+                    level=0,
+                    kind=item.kind,
                     sop_instance_uid=item.sop_instance_uid,
                     sop_class_uid=item.sop_class_uid,
                     path=item.path,

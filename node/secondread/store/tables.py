@@ -100,9 +100,11 @@ job = Table(
     Column("predecessor_id", _ID),
     Column("urgency", Integer, nullable=False, default=0),
     Column("shadow", Boolean, nullable=False, default=False),
+    Column("patient_mark", String(64), nullable=False, default=""),
     Column("claimed_by", Text),
     Column("claimed_until", Float),
     UniqueConstraint("study_id", "rule", "model_id", "model_version", "input_digest"),
+    Index("ix_job_of_patient", "patient_mark", "model_id"),
 )
 
 outbox = Table(
@@ -112,6 +114,8 @@ outbox = Table(
     Column("job_id", ForeignKey("job.id"), nullable=False, index=True),
     Column("destination", Text, nullable=False),
     Column("sequence", Integer, nullable=False),
+    Column("level", Integer, nullable=False, default=0),
+    Column("kind", String(16), nullable=False, default=""),
     Column("sop_instance_uid", _UID, nullable=False),
     Column("sop_class_uid", _UID, nullable=False),
     Column("path", Text, nullable=False),

@@ -1,0 +1,13 @@
+"""The report as Encapsulated PDF (PS3.3 A.45.1)."""
+
+from __future__ import annotations
+
+from secondread.results.analysis import Analysis
+from secondread.results.context import ResultContext
+from secondread.results.document import Document
+from secondread.results.made import Made
+
+
+def make_pdf(context: ResultContext, analysis: Analysis, made: Made) -> tuple[Document, ...]:
+    """One, where the form asks for it."""
+    return ()
