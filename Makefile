@@ -37,11 +37,11 @@ check: setup
 	$(BIN)/mypy
 
 test: check
-	@deploy/setup/packages.sh bubblewrap orthanc dcmtk
+	@deploy/setup/packages.sh bubblewrap orthanc dcmtk tesseract-ocr
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 test-all: check
-	@deploy/setup/packages.sh bubblewrap orthanc dcmtk mricron-data libpixelmed-java default-jre-headless
+	@deploy/setup/packages.sh bubblewrap orthanc dcmtk tesseract-ocr mricron-data libpixelmed-java default-jre-headless
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: setup

@@ -9,6 +9,7 @@ declare -A purpose=(
   [orthanc]="a real PACS for the demo and the tests (a small one of ours takes its place)"
   [dcmtk]="DCMTK's storescu, echoscu and dsrdump in the tests"
   [mricron-data]="a whole MR head for the demo (a skull-stripped one takes its place)"
+  [tesseract-ocr]="finding burned-in text in exports (the option find-text says that it cannot do without)"
   [libpixelmed-java]="PixelMed's validator in the slow tests"
   [default-jre-headless]="PixelMed's validator in the slow tests"
 )

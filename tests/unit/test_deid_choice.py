@@ -20,6 +20,8 @@ def test_every_option_is_taken(option: ExportOption) -> None:
     given = [option]
     if option is ExportOption.DROP_TIMES:
         given.append(ExportOption.MODIFIED_DATES)
+    if option is ExportOption.FIND_TEXT:
+        given.append(ExportOption.CLEAN_PIXELS)
     profile, _ = choose("basic", given, ())
     assert set(options_of(profile)) == set(given)
 
@@ -27,6 +29,11 @@ def test_every_option_is_taken(option: ExportOption) -> None:
 @pytest.mark.parametrize("name", PROFILES)
 def test_a_built_in_one_is_taken_as_it_is(name: str) -> None:
     assert choose(name, (), ())[0] == PROFILES[name]
+
+
+def test_text_is_looked_for_only_where_it_may_be_blanked() -> None:
+    with pytest.raises(UsageError, match="find-text without clean-pixels"):
+        choose("basic", [ExportOption.FIND_TEXT], ())
 
 
 def test_options_add_up() -> None:

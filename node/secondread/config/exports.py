@@ -49,6 +49,7 @@ Option = Literal[
     "clean-structured",
     "clean-graphics",
     "clean-pixels",
+    "find-text",
 ]
 
 

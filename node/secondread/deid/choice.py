@@ -22,6 +22,7 @@ _FLAGS: Mapping[ExportOption, str] = MappingProxyType(
         ExportOption.CLEAN_STRUCTURED: "clean_structured",
         ExportOption.CLEAN_GRAPHICS: "clean_graphics",
         ExportOption.CLEAN_PIXELS: "clean_pixels",
+        ExportOption.FIND_TEXT: "find_text",
     }
 )
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
-from secondread.deid.profile import pixels
+from secondread.deid.profile import burned_text, pixels
 from secondread.deid.profile.dataset import PIXEL_TAGS, SOP_INSTANCE_UID, Cleaner
 from secondread.deid.profile.elements import (
     PIXEL_DATA,
@@ -27,7 +27,7 @@ from secondread.deid.profile.keys import ProjectKey
 from secondread.deid.profile.manifest import Manifest
 from secondread.deid.profile.options import Profile
 from secondread.deid.profile.people import person_of
-from secondread.deid.profile.risks import Overrides, risks_of
+from secondread.deid.profile.risks import Overrides, Risk, risks_of
 from secondread.deid.profile.rules import ENCAPSULATED_DOCUMENT, RuleBook
 from secondread.deid.profile.source import EXPLICIT_LITTLE, Source, parse, read_source
 from secondread.deid.profile.streams import clean_fragments
@@ -73,7 +73,10 @@ def export(wanted: Export) -> Manifest:
         CannotUnderstandError: a file is not a sound DICOM object.
         PixelDataError: an object's pixels are damaged.
         FileExistsError: the folder is there already.
+        UsageError: text is to be looked for, and the program that does it is not installed.
     """
+    if wanted.profile.find_text:
+        burned_text.require_program()
     if wanted.folder.exists():
         raise FileExistsError(f"The folder {wanted.folder} is there already; name a new one.")
     staging = wanted.folder.with_name(f".{wanted.folder.name}.partial")
@@ -116,11 +119,17 @@ class _Exporter:
         region = None
         if self._wanted.profile.clean_pixels:
             region = pixels.region_for(root, self._wanted.regions)
-        if not self._may_go(root, region is not None):
+        risks = tuple(risks_of(root, region is not None))
+        if not self._may_go(risks):
             return
-        if region and source.transfer_syntax not in _NATIVE:
+        boxes = region.boxes if region else ()
+        is_doubtful = bool(boxes) or any(risk.kind == "burned_in" for risk in risks)
+        searches = self._wanted.profile.find_text and is_doubtful
+        if (boxes or searches) and source.transfer_syntax not in _NATIVE:
             source = _decompressed(path, self._book.usual_vr)
             root = _root(source)
+        if searches:
+            boxes = (*boxes, *self._search(source, root, boxes))
         person = person_of(source, root)
         cleaner = self._cleaners.get(person.identity)
         if cleaner is None:
@@ -128,18 +137,33 @@ class _Exporter:
             self._cleaners[person.identity] = cleaner
         cleaner.add_names(person.names)
         cleaned = cleaner.clean(source, root)
+        # What a program has found is no proof that there was nothing else.
         if region or (ENCAPSULATED_DOCUMENT in cleaned and _BURNED_IN in root):
             cleaned[_BURNED_IN] = encode(_BURNED_IN, b"CS", b"NO")
         content = [cleaned[tag] for tag in sorted(cleaned)]
-        content += _pixels(source, root, region)
+        content += _pixels(source, root, boxes)
         self._write(cleaner, root, source.transfer_syntax, content)
         self._manifest.objects += 1
         self._manifest.blanked += region is not None
 
-    def _may_go(self, root: Mapping[int, bytes], is_blanked: bool) -> bool:
+    def _search(
+        self, source: Source, root: Mapping[int, bytes], known: Sequence[pixels.Box]
+    ) -> tuple[pixels.Box, ...]:
+        """Where there is text besides that of the known boxes."""
+        element = next((each for each in source.elements if each.tag == PIXEL_DATA), None)
+        if element is None:
+            return ()
+        shape = pixels.shape_of(root)
+        value = pixels.blank(source.value(element), shape, known)
+        found = burned_text.find_text(value, shape)
+        self._manifest.searched += 1
+        self._manifest.found += len(found)
+        return found
+
+    def _may_go(self, risks: Sequence[Risk]) -> bool:
         """Whether nothing is against the object, or all that is was taken on by somebody."""
         may_go = True
-        for risk in risks_of(root, is_blanked):
+        for risk in risks:
             reason = getattr(self._wanted.overrides, risk.kind, "")
             if reason:
                 entry = self._manifest.overrides.setdefault(
@@ -195,7 +219,7 @@ def _refusal(against: Counter[str], total: int) -> str:
     )
 
 
-def _pixels(source: Source, root: Mapping[int, bytes], region: pixels.Region | None) -> list[bytes]:
+def _pixels(source: Source, root: Mapping[int, bytes], boxes: Sequence[pixels.Box]) -> list[bytes]:
     """The pixel data, encoded, with nothing beside the pixels; the last tag that is written."""
     element = next((each for each in source.elements if each.tag in PIXEL_TAGS), None)
     if element is None:
@@ -212,8 +236,8 @@ def _pixels(source: Source, root: Mapping[int, bytes], region: pixels.Region | N
     value = pixels.native(source.value(element), shape)
     if pixels.has_overlay_bits(tuple(root), root):
         value = pixels.without_overlay_bits(value, shape)
-    if region:
-        value = pixels.blank(value, shape, region)
+    if boxes:
+        value = pixels.blank(value, shape, boxes)
     # PS3.5 8.1.2 and A.2: native pixels of more than eight bits are OW.
     vr = _FLOATS.get(tag) or (element.vr if element.vr in (b"OB", b"OW") else b"OW")
     if source.transfer_syntax == IMPLICIT_LITTLE and tag == PIXEL_DATA:
@@ -232,7 +256,7 @@ def _decompressed(path: Path, usual_vr: Callable[[int], bytes]) -> Source:
         decoded.save_as(content)
     except (RuntimeError, ValueError, AttributeError, TypeError, NotImplementedError):
         raise PixelDataError(
-            "The known text in an object's pixels cannot be blanked, for they cannot be decoded."
+            "The text in an object's pixels cannot be blanked, for they cannot be decoded."
         ) from None
     return parse(content.getvalue(), usual_vr)
 

@@ -33,6 +33,8 @@ class ExportOption(StrEnum):
     """E.3.2: drawn annotations stay without their texts."""
     CLEAN_PIXELS = "clean-pixels"
     """E.3.1: known regions of burned-in text are blanked."""
+    FIND_TEXT = "find-text"
+    """With clean-pixels, text that Tesseract finds in the pixels of doubtful objects as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,4 +58,6 @@ def contradiction(options: tuple[ExportOption, ...]) -> str:
         return "has both full-dates and modified-dates; take one of them"
     if ExportOption.DROP_TIMES in options and ExportOption.MODIFIED_DATES not in options:
         return "has drop-times without modified-dates, where it means nothing"
+    if ExportOption.FIND_TEXT in options and ExportOption.CLEAN_PIXELS not in options:
+        return "has find-text without clean-pixels; take both"
     return ""

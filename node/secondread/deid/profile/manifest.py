@@ -27,6 +27,8 @@ class Manifest:
             objects that each was needed for.
         objects: files that were written.
         blanked: objects in whose pixels known text was blanked.
+        searched: objects in whose pixels text was looked for, and ``found`` is how many words that
+            are blanked now.
         notes: how often what was done to which attribute.
     """
 
@@ -35,6 +37,8 @@ class Manifest:
     overrides: dict[str, dict[str, str | int]] = field(default_factory=dict)
     objects: int = 0
     blanked: int = 0
+    searched: int = 0
+    found: int = 0
     notes: Counter[Note] = field(default_factory=Counter)
 
     def attributes(self) -> Iterable[Mapping[str, str | int]]:
@@ -64,6 +68,8 @@ class Manifest:
             "overrides": self.overrides,
             "objects": self.objects,
             "objects_with_blanked_pixels": self.blanked,
+            "objects_searched_for_text": self.searched,
+            "words_found_and_blanked": self.found,
             "attributes": list(self.attributes()),
         }
         path = folder / MANIFEST_NAME

@@ -35,6 +35,7 @@ class Profile:
         clean_structured: content items stay, their texts as known words (E.3.3).
         clean_graphics: drawn annotations stay without their texts (E.3.2.2).
         clean_pixels: known regions of burned-in text are blanked (E.3.1).
+        find_text: text that Tesseract finds in the pixels of doubtful objects is blanked, too.
     """
 
     name: str = "basic"
@@ -49,6 +50,7 @@ class Profile:
     clean_structured: bool = False
     clean_graphics: bool = False
     clean_pixels: bool = False
+    find_text: bool = False
 
     def codes(self) -> Iterator[tuple[str, str]]:
         """(code value, code meaning) of what was applied: CID 7050, coding scheme DCM."""

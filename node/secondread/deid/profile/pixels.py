@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from secondread.errors import ExportRefusedError, PixelDataError
 
@@ -19,6 +21,9 @@ _ROWS, _COLUMNS, _BITS, _BITS_STORED = 0x00280010, 0x00280011, 0x00280100, 0x002
 _HIGH_BIT, _SIGNED = 0x00280102, 0x00280103
 _OVERLAY_BIT_POSITION = 0x00000102
 _HALF_CHROMA = "YBR_FULL_422"
+
+Box = tuple[int, int, int, int]
+"""First column, first row, columns, rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class PixelShape:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Boxes of (first column, first row, columns, rows), and the objects they are for."""
+    """Boxes, and the objects they are for."""
 
     modality: str
     manufacturer: str
@@ -54,7 +59,7 @@ class Region:
     image_type: str
     rows: int
     columns: int
-    boxes: tuple[tuple[int, int, int, int], ...]
+    boxes: tuple[Box, ...]
 
 
 def shape_of(root: Mapping[int, bytes]) -> PixelShape:
@@ -150,25 +155,33 @@ def region_for(root: Mapping[int, bytes], known: Sequence[Region]) -> Region | N
     return None
 
 
-def blank(value: bytes, shape: PixelShape, region: Region) -> bytes:
-    """Native pixel data with the boxes of a rule black.
+def planes(content: npt.NDArray[np.uint8], shape: PixelShape) -> npt.NDArray[np.generic]:
+    """A view of native pixel data as ``(frame, sample, row, column)``.
+
+    Raises:
+        ExportRefusedError: the pixels are of a form that cannot be seen so.
+    """
+    if shape.bits not in (8, 16) or shape.photometric == _HALF_CHROMA:
+        raise ExportRefusedError(
+            "The text in an object's pixels cannot be blanked, for the pixels are of "
+            f"{shape.bits} bits, {shape.photometric}."
+        )
+    pixels = content.view(_dtype(shape))
+    if shape.is_planar or shape.samples == 1:
+        return pixels.reshape(shape.frames, shape.samples, shape.rows, shape.columns)
+    view = pixels.reshape(shape.frames, shape.rows, shape.columns, shape.samples)
+    return view.transpose(0, 3, 1, 2)
+
+
+def blank(value: bytes, shape: PixelShape, boxes: Sequence[Box]) -> bytes:
+    """Native pixel data with boxes black in all frames.
 
     Raises:
         ExportRefusedError: the pixels are of a form in which a box cannot be blanked.
     """
-    if shape.bits not in (8, 16) or shape.photometric == _HALF_CHROMA:
-        raise ExportRefusedError(
-            "The known text in an object's pixels cannot be blanked, for the pixels are of "
-            f"{shape.bits} bits, {shape.photometric}."
-        )
-    pixels = np.frombuffer(native(value, shape)[: shape.size_bytes], _dtype(shape)).copy()
-    planes = (shape.frames, shape.samples, shape.rows, shape.columns)
-    if shape.is_planar or shape.samples == 1:
-        view = pixels.reshape(planes)
-    else:
-        view = pixels.reshape(shape.frames, shape.rows, shape.columns, shape.samples)
-        view = view.transpose(0, 3, 1, 2)
-    for column, row, columns, rows in region.boxes:
+    content = np.frombuffer(native(value, shape)[: shape.size_bytes], np.uint8).copy()
+    view: npt.NDArray[Any] = planes(content, shape)
+    for column, row, columns, rows in boxes:
         box = view[:, :, row : row + rows, column : column + columns]
         box[...] = 0
         if shape.photometric == "MONOCHROME1":
@@ -177,8 +190,8 @@ def blank(value: bytes, shape: PixelShape, region: Region) -> bytes:
             box[:, 1:] = 1 << (shape.bits_stored - 1)
         elif shape.is_signed:
             box[...] = -(1 << (shape.bits_stored - 1))
-    content = pixels.tobytes()
-    return content + b"\0" * (len(content) % 2)
+    blanked = content.tobytes()
+    return blanked + b"\0" * (len(blanked) % 2)
 
 
 def _dtype(shape: PixelShape) -> np.dtype[np.generic]:
