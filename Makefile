@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all bench bench-intake bench-volume bench-replay bench-deid \
-  check clean
+  bench-results bench-delivery check clean
 
 BIN := .venv/bin
 # make demo STUDY=/path/to/a/DICOM/folder
@@ -19,6 +19,8 @@ help:
 	@echo "make bench-replay  changed rules over 10,000 stored studies (a minute)"
 	@echo "make bench-volume  series to volume against SimpleITK, a line of JSON per figure (a minute)"
 	@echo "make bench-deid    exports against dicognito, a line of JSON (a minute)"
+	@echo "make bench-results results against dcmqi, a line of JSON per figure (minutes)"
+	@echo "make bench-delivery the sender against dcmsend, a line of JSON per figure (minutes)"
 	@echo "make check         linters, types and import contracts only"
 	@echo "make setup         the virtual environment only"
 	@echo "make clean         remove what was built; the virtual environment too"
@@ -42,6 +44,8 @@ test: check
 
 test-all: check
 	@deploy/setup/packages.sh bubblewrap orthanc dcmtk tesseract-ocr mricron-data libpixelmed-java default-jre-headless
+	@deploy/setup/packages.sh orthanc-dicomweb chromium
+	@deploy/setup/viewer.sh
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: setup
@@ -61,6 +65,17 @@ bench-replay:
 bench-deid:
 	@>&2 deploy/setup/venv.sh
 	@$(BIN)/python -m tests.bench.deid $(ARGS)
+
+# make bench-results ARGS="--only labelmap"
+bench-results:
+	@>&2 deploy/setup/venv.sh
+	@$(BIN)/python -m tests.bench.results $(ARGS)
+
+# make bench-delivery ARGS="--only small"
+bench-delivery:
+	@>&2 deploy/setup/venv.sh
+	@>&2 deploy/setup/packages.sh dcmtk
+	@$(BIN)/python -m tests.bench.delivery $(ARGS)
 
 # make bench-volume ARGS="--only native"
 bench-volume:

@@ -31,15 +31,37 @@ from secondread.domain.network import Peer, Quotas, Service
 from secondread.intake.commitment import CONTEXTS as COMMITMENT_CLASSES
 from secondread.intake.notices import CONTEXTS as NOTICE_CLASSES
 from secondread.intake.status import CONTEXTS as STATUS_CLASSES
-from secondread.results.report import COMPREHENSIVE_3D_SR_STORAGE
-from secondread.results.segmentation import SEGMENTATION_STORAGE
+from secondread.results.companions.encapsulated import ENCAPSULATED_PDF_STORAGE
+from secondread.results.companions.key_objects import KEY_OBJECT_SELECTION_STORAGE
+from secondread.results.companions.parametric_map_header import PARAMETRIC_MAP_STORAGE
+from secondread.results.companions.presentation import GRAYSCALE_PRESENTATION_STATE_STORAGE
+from secondread.results.companions.secondary import (
+    SECONDARY_CAPTURE_STORAGE,
+    TRUE_COLOUR_CAPTURE_STORAGE,
+)
+from secondread.results.companions.structure_set import STRUCTURE_SET_STORAGE
+from secondread.results.report.document import COMPREHENSIVE_3D_SR_STORAGE
+from secondread.results.segmentation.compression import list_transfer_syntaxes
+from secondread.results.segmentation.documents import (
+    LABEL_MAP_SEGMENTATION_STORAGE,
+    SEGMENTATION_STORAGE,
+)
 
 RESULTS = (
     (SEGMENTATION_STORAGE, "the structures, one segment for each"),
+    (LABEL_MAP_SEGMENTATION_STORAGE, "the same as one map, where a destination wants it"),
     (COMPREHENSIVE_3D_SR_STORAGE, "the measurements (TID 1500), or why there are none"),
+    (KEY_OBJECT_SELECTION_STORAGE, "the slices worth opening and the other results, if wanted"),
+    (GRAYSCALE_PRESENTATION_STATE_STORAGE, "outlines for viewers without segmentations, if wanted"),
+    (TRUE_COLOUR_CAPTURE_STORAGE, "pictures of the slices with outlines, if wanted"),
+    (SECONDARY_CAPTURE_STORAGE, "a page of pictures and numbers, if wanted"),
+    (ENCAPSULATED_PDF_STORAGE, "the report for reading, if wanted"),
+    (PARAMETRIC_MAP_STORAGE, "a model's maps"),
+    (STRUCTURE_SET_STORAGE, "the outlines for planning systems, if wanted"),
 )
 """The SOP classes that the node makes, and for what."""
 
+SEGMENTATION_BITS = {SEGMENTATION_STORAGE: (1, 8), LABEL_MAP_SEGMENTATION_STORAGE: (8,)}
 # Explicit VR Little Endian (PS3.5 A.2), in which results are written and sent.
 RESULT_SYNTAX = "1.2.840.10008.1.2.1"
 # PS3.8 table 9-21
@@ -86,8 +108,11 @@ def sent_sop_classes() -> str:
     """Every presentation context that the node proposes as SCU."""
     syntax = _named(RESULT_SYNTAX)
     rows = [(VERIFICATION.name, VERIFICATION.uid, syntax.name, "whether a destination is there")]
-    rows += [(_named(uid).name, uid, syntax.name, what) for uid, what in RESULTS]
-    return _table(("SOP class", "UID", "transfer syntax", "for"), rows)
+    for uid, what in RESULTS:
+        depths = SEGMENTATION_BITS.get(uid)
+        found = list_transfer_syntaxes(*depths) if depths else (RESULT_SYNTAX,)
+        rows.append((_named(uid).name, uid, ", ".join(_named(one).name for one in found), what))
+    return _table(("SOP class", "UID", "transfer syntaxes", "for"), rows)
 
 
 def other_services() -> str:

@@ -23,6 +23,7 @@ _PORTS = (15_000, 32_000)
 LOOPBACK = "127.0.0.1"
 CHOICE_VARIABLE = "SECONDREAD_DEMO_PACS"
 ORTHANC_NAMES = ("Orthanc", "/usr/sbin/Orthanc")
+DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 VERIFICATION_UID = "1.2.840.10008.1.1"
 START_TIMEOUT_S = 30.0
 HTTP_TIMEOUT_S = 30.0
@@ -89,6 +90,8 @@ def start_pacs(folder: Path, callers: tuple[str, ...]) -> Pacs:
 class OrthancPacs:
     """An Orthanc server with a configuration and a storage folder of its own.
 
+    With ``dicomweb`` it answers at ``/dicom-web/``, too, by its plugin.
+
     Raises:
         RuntimeError: it did not answer within ``START_TIMEOUT_S``.
     """
@@ -96,9 +99,16 @@ class OrthancPacs:
     host = LOOPBACK
 
     def __init__(
-        self, program: str, folder: Path, callers: tuple[str, ...], *, ae_title: str = "DEMOPACS"
+        self,
+        program: str,
+        folder: Path,
+        callers: tuple[str, ...],
+        *,
+        ae_title: str = "DEMOPACS",
+        dicomweb: Path | None = None,
     ) -> None:
         self.ae_title = ae_title
+        self._dicomweb = dicomweb
         self.port, self.http_port = free_port(), free_port()
         self.description = f"Orthanc ({program})"
         folder.mkdir(parents=True, exist_ok=True)
@@ -140,7 +150,13 @@ class OrthancPacs:
             "DicomModalities": {title: [title, LOOPBACK, 104] for title in callers},
             "OverwriteInstances": False,
             "StableAge": 2,
-            "Plugins": [],
+            "Plugins": [str(self._dicomweb)] if self._dicomweb else [],
+            "DicomWeb": {
+                "Enable": self._dicomweb is not None,
+                "Root": "/dicom-web/",
+                "StudiesMetadata": "Full",
+                "SeriesMetadata": "Full",
+            },
         }
 
     def _wait(self) -> None:

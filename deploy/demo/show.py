@@ -36,9 +36,9 @@ def show(files: Sequence[Path], out: Path) -> list[Path]:
 
     A second report becomes ``report-2.html``, and so on. Returns what was written.
     """
+    from secondread.results.companions.page import write_page
     from secondread.results.context import NODE_MANUFACTURER
-    from secondread.results.page import write_page
-    from secondread.results.transcript import read_report
+    from secondread.results.reading.transcript import read_report
 
     found = [_read(path) for path in files]
     ours = [item for item in found if item.manufacturer == NODE_MANUFACTURER]
@@ -73,8 +73,8 @@ def _read(path: Path) -> Found:
 def _draw(segmentation: Found, found: Sequence[Found], path: Path) -> Path:
     from secondread.bundles.manifest import read_manifest
     from secondread.config.first_party import first_party_folder
-    from secondread.results.picture import draw_overlay
-    from secondread.results.reading import read_segmentation
+    from secondread.results.companions.picture import draw_overlay
+    from secondread.results.reading.segmentation import read_segmentation
 
     header = pydicom.dcmread(segmentation.path, stop_before_pixels=True)
     manifest = read_manifest(
@@ -88,7 +88,7 @@ def _draw(segmentation: Found, found: Sequence[Found], path: Path) -> Path:
     )
     source = str(header.ReferencedSeriesSequence[0].SeriesInstanceUID)
     volume = _source_volume([item for item in found if item.series_instance_uid == source])
-    segments, affine = read_segmentation(segmentation.path)
+    segments, affine = read_segmentation(segmentation.path).label_map()
     labels = _place(_as_labels(segments, header, manifest), affine, volume)
     draw_overlay(volume, labels, manifest.labels, path)
     return path

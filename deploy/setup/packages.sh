@@ -7,6 +7,8 @@ set -uo pipefail
 declare -A purpose=(
   [bubblewrap]="a file tree and namespaces of its own for each model (Landlock and seccomp take their place)"
   [orthanc]="a real PACS for the demo and the tests (a small one of ours takes its place)"
+  [orthanc-dicomweb]="a PACS that a viewer can ask, in the slow tests with OHIF"
+  [chromium]="the browser of the slow tests with OHIF"
   [dcmtk]="DCMTK's storescu, echoscu and dsrdump in the tests"
   [mricron-data]="a whole MR head for the demo (a skull-stripped one takes its place)"
   [tesseract-ocr]="finding burned-in text in exports (the option find-text says that it cannot do without)"

@@ -8,6 +8,7 @@
     ├── UsageError                     the command line is wrong
     ├── NotFoundError                  a study, model, peer … that is not there
     ├── LedgerError                    the ledger cannot be opened or is of another version
+    │   ├── ClaimLostError             somebody else works on the row now
     │   └── InvalidTransitionError     a state change that the state table does not allow
     ├── IntakeError                    one object could not be taken
     │   ├── OutOfResourcesError        0xA700, the scanner should try again
@@ -35,6 +36,7 @@
     └── DeliveryError
         ├── PeerUnreachableError       retryable: network, association, out of resources
         └── PeerRefusedError           final: the PACS will not take this object
+            └── KindRefusedError       nor any other of its kind; another form may do
 """
 
 from __future__ import annotations
@@ -105,6 +107,13 @@ class LedgerError(SecondReadError):
     dimse_status = 0xA700
     exit_code = EXIT_IO
     audit_code = "ledger"
+
+
+class ClaimLostError(LedgerError):
+    """The claim of a row ended, and somebody else has it."""
+
+    retryable = False
+    audit_code = "claim-lost"
 
 
 class InvalidTransitionError(LedgerError):
@@ -292,3 +301,9 @@ class PeerRefusedError(DeliveryError):
     """The peer will not take this object."""
 
     audit_code = "peer-refused"
+
+
+class KindRefusedError(PeerRefusedError):
+    """The peer will not take objects of this kind or encoding; it may take another form of it."""
+
+    audit_code = "kind-refused"

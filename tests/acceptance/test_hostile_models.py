@@ -16,6 +16,7 @@ import pytest
 
 from secondread.bundles.manifest import Manifest, read_manifest
 from secondread.domain.states import JobState
+from secondread.inference.answer import ANSWER_NAME, MAPS_NAME, PROBABILITIES_NAME
 from secondread.inference.containment.survey import Strength
 from secondread.inference.engines.local import LocalEngine
 from secondread.pipeline.infer import LABELS_NAME, Infer
@@ -59,6 +60,25 @@ NAMED = {
     "labels_of_another_shape": INVALID,
     "labels_without_end": INVALID,
     "labels_not_declared": INVALID,
+    "refuse_and_answer": INVALID,
+    "probabilities_of_another_shape": INVALID,
+    "probabilities_of_another_type": INVALID,
+    "probabilities_without_end": INVALID,
+    "probabilities_that_are_none": INVALID,
+    "map_of_infinity": INVALID,
+    "map_of_infinity_past_the_check": INVALID,
+    "map_of_another_shape": INVALID,
+    "map_not_declared": INVALID,
+    "map_that_is_none": INVALID,
+    "number_not_declared": INVALID,
+    "number_of_nan": INVALID,
+    "number_twice": INVALID,
+    "finding_not_declared": INVALID,
+    "finding_of_another_value": INVALID,
+    "finding_more_than_certain": INVALID,
+    "findings_without_end": INVALID,
+    "place_elsewhere": INVALID,
+    "places_without_end": INVALID,
     "crash": LOST,
     "leave": LOST,
 }
@@ -140,6 +160,9 @@ def test_a_model_that_means_no_harm(ward: Ward) -> None:
     job, _ = ward.run(ward.model("none"))
     assert job.state is JobState.INFERRED
     assert ward.codes() == []
+    names = {path.name for path in ward.work.iterdir()}
+    assert {LABELS_NAME, PROBABILITIES_NAME, MAPS_NAME, ANSWER_NAME} <= names
+    assert not any(name.endswith(".partial") for name in names)
 
 
 @pytest.mark.parametrize("misdeed", NAMED)

@@ -15,7 +15,7 @@ from pydicom import dcmread
 
 from secondread.audit.chain import first_break
 from secondread.domain.states import StudyState
-from secondread.results.reading import read_segmentation
+from secondread.results.reading.segmentation import read_segmentation
 from secondread.store import Ledger
 
 from .conftest import RunningNode

@@ -12,7 +12,7 @@ import pytest
 from pydicom import dcmread
 
 from secondread.domain.states import StudyState
-from secondread.results.reading import read_segmentation
+from secondread.results.reading.segmentation import read_segmentation
 from secondread.store import Ledger
 
 from .conftest import RunningNode

@@ -22,7 +22,7 @@ from secondread.domain.states import JobState
 from secondread.pipeline.assemble import Assemble
 from secondread.pipeline.prepare import Prepare
 from secondread.pipeline.write import Write
-from secondread.results.reading import read_segmentation
+from secondread.results.reading.segmentation import read_segmentation
 from secondread.store.door import held_open
 from tests.house import House, StillClock
 from tests.slices import decimal_strings, make_slice, store

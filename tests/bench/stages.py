@@ -26,7 +26,7 @@ from secondread.domain.volume import Volume
 from secondread.inference.engines.local import LocalEngine
 from secondread.results.analysis import Analysis
 from secondread.results.context import ResultContext
-from secondread.results.reading import read_segmentation
+from secondread.results.reading.segmentation import read_segmentation
 from secondread.results.write import write_results
 from tests.recorded import record
 

@@ -6,6 +6,7 @@ Each of them once with bubblewrap and once without.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import time
@@ -20,11 +21,20 @@ import pytest
 from secondread.bundles.manifest import Manifest, read_manifest
 from secondread.domain.engine import Failed, Finished, Lost, Outcome, Task
 from secondread.errors import InvalidPredictionError, ModelError
-from secondread.inference.answer import load_labels
+from secondread.inference.answer import (
+    ANSWER_NAME,
+    MAPS_NAME,
+    PROBABILITIES_NAME,
+    load_answer,
+    load_labels,
+    load_maps,
+    load_probabilities,
+)
 from secondread.inference.engines.local import LocalEngine
 from tests.containing import WAYS, contained_by, family, gone, worker_pid
 
 MODEL = Path(__file__).resolve().parents[1] / "models" / "bright_head"
+RICH = MODEL.parent / "rich_head"
 SHAPE = (24, 32, 32)
 
 
@@ -98,6 +108,60 @@ def test_answer_comes_back_on_the_grid_it_went_in(
     expected = np.where(head() >= 700, 2, np.where(head() >= 400, 1, 0))
     assert np.array_equal(labels, expected)
     assert [(slot.busy, slot.warm_model) for slot in engine.slots()] == [(False, "bright_head")]
+
+
+def test_everything_that_a_model_declares_comes_back(
+    engine: LocalEngine, make_task: Callable[..., Task]
+) -> None:
+    manifest = read_manifest(RICH)
+    task = make_task(manifest=manifest, declared=manifest.declared)
+    engine.submit(task)
+    assert isinstance(outcome_of(engine), Finished)
+    folder = Path(task.labels_path).parent
+    labels = load_labels(folder / "labels.npy", SHAPE, task.labels)
+    probabilities = load_probabilities(folder / PROBABILITIES_NAME, SHAPE, 2)
+    assert probabilities is not None
+    assert (probabilities[1] == 255)[labels == 2].all()
+    maps = load_maps(folder / MAPS_NAME, SHAPE, manifest.declared.maps)
+    assert 0 < maps["smooth"].max() <= 900
+    answer = load_answer(folder / ANSWER_NAME, manifest.output, SHAPE)
+    assert [number.value for number in answer.numbers] == [1.0, 20.0]
+    assert [finding.value for finding in answer.findings] == ["present"]
+    (place,) = answer.places
+    (middle,) = place.points
+    assert labels[tuple(map(int, middle))] == 2
+
+
+def test_a_model_without_labels_answers_the_rest(
+    engine: LocalEngine, make_task: Callable[..., Task], tmp_path: Path
+) -> None:
+    folder = tmp_path / "unlabelled"
+    folder.mkdir()
+    text = (RICH / "model.toml").read_text(encoding="utf-8")
+    kept = text[: text.index("[output]")]
+    tables = text[text.index("[[output.maps]]") : text.index("[[labels]]")]
+    for kind in ("structures", "numbers", "findings", "places"):
+        kept = re.sub(rf"\[\[runtime\.options\.{kind}]]\n(.+\n)+", "", kept)
+    (folder / "model.toml").write_text(kept + tables, encoding="utf-8")
+    manifest = read_manifest(folder)
+    assert manifest.labels == ()
+    task = make_task(manifest=manifest, declared=manifest.declared, labels=())
+    engine.submit(task)
+    assert isinstance(outcome_of(engine), Finished)
+    assert not load_labels(Path(task.labels_path), SHAPE, ()).any()
+    path = Path(task.labels_path).with_name(MAPS_NAME)
+    assert load_maps(path, SHAPE, ("smooth",))["smooth"].any()
+
+
+def test_a_refusal_leaves_nothing_behind(
+    engine: LocalEngine, make_task: Callable[..., Task]
+) -> None:
+    manifest = read_manifest(RICH)
+    task = make_task(np.full(SHAPE, 7, np.int16), manifest, declared=manifest.declared)
+    engine.submit(task)
+    outcome = outcome_of(engine)
+    assert isinstance(outcome, Finished) and outcome.refusal
+    assert [path.name for path in Path(task.labels_path).parent.iterdir()] == ["volume.npy"]
 
 
 def test_refusal_is_an_answer(engine: LocalEngine, make_task: Callable[..., Task]) -> None:

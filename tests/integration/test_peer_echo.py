@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from pynetdicom.sop_class import MRImageStorage, SegmentationStorage, Verification
 
 from secondread.cli.main import execute
-from secondread.delivery.conversation import Conversation, ConversationError
+from secondread.delivery.conversation import Conversation
 from secondread.delivery.diagnosis import Outcome, conclude, diagnose
+from secondread.delivery.link import ConversationError
 from secondread.domain.network import TlsSettings
 from secondread.errors import EXIT_OK, EXIT_UNAVAILABLE, ConfigurationError
 from tests.certificates import Certificates

@@ -19,7 +19,7 @@ from secondread.pipeline.assemble import Assemble
 from secondread.pipeline.prepare import Prepare
 from secondread.pipeline.retry import retry_study
 from secondread.pipeline.write import Write
-from secondread.results.transcript import Transcript, read_report
+from secondread.results.reading.transcript import Transcript, read_report
 from secondread.store.door import held_open
 from tests.house import House, StillClock
 
@@ -84,7 +84,7 @@ def test_report_of_a_new_version_names_the_one_before(
     assert report_of(growing, second).predecessors == {before.SOPInstanceUID}
     assert "version 2" in report_of(growing, second).series_description
     with growing.place.ledger.read() as view:
-        assert len(view.outbox.of_job(second.id)) == 2
+        assert [item.level for item in view.outbox.of_job(second.id)] == [0, 0, 1]
 
 
 def test_images_that_change_nothing_for_the_model_give_no_version(
@@ -110,9 +110,9 @@ def test_any_image_gives_a_version_where_the_rule_says_so(
     uids = {
         str(dcmread(path, stop_before_pixels=True).SOPInstanceUID)
         for job in (first, second)
-        for path in (folder / job.key).iterdir()
+        for path in (folder / job.key).rglob("*.dcm")
     }
-    assert len(uids) == 4
+    assert len(uids) == 6
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from secondread.domain.engine import Failed, Finished, Lost, Ticket
-from secondread.domain.states import JobState, StudyState
+from secondread.domain.states import DeliveryState, JobState, StudyState
 from secondread.errors import UsageError
 from secondread.pipeline import prepare as prepare_stage
 from secondread.pipeline.assemble import Assemble
@@ -61,7 +61,11 @@ def test_the_way_of_a_job(house: House) -> None:
     assert (house.job.state, house.job.outcome) == (JobState.WRITTEN, "analysed")
     with house.place.ledger.read() as view:
         items = view.outbox.of_job(1)
-        assert [item.sequence for item in items] == [0, 1]
+        assert [(item.level, item.kind, item.state) for item in items] == [
+            (0, "seg", DeliveryState.READY),
+            (0, "sr", DeliveryState.READY),
+            (1, "sr", DeliveryState.RESERVED),
+        ]
         changes = [(row.before, row.after) for row in view.trail.of_study(1) if row.event == "job"]
     assert changes == [
         ("", "queued"),
@@ -78,14 +82,14 @@ def test_doing_a_stage_twice_gives_the_same_bytes(house: House) -> None:
     house.infer.collect(0)
     Write(house.place).step()
     folder = house.place.spool.results / house.job.key
-    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    first = {path: path.read_bytes() for path in folder.rglob("*.dcm")}
     with house.place.ledger.begin() as change:
         change.jobs._connection.exec_driver_sql("UPDATE job SET state = 'inferred'")
     house.clock.time += 5000
     Write(house.place).step()
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+    assert {path: path.read_bytes() for path in folder.rglob("*.dcm")} == first
     with house.place.ledger.read() as view:
-        assert len(view.outbox.of_job(1)) == 2
+        assert len(view.outbox.of_job(1)) == len(first) == 3
 
 
 def test_one_loss_is_tried_again_two_wait_for_a_person(house: House) -> None:

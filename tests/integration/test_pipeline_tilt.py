@@ -15,7 +15,7 @@ from pydicom import dcmread
 from conformance.validators import ToolAbsentError, run_dciodvfy, without_quirks
 from secondread.domain.states import JobState
 from secondread.pipeline.write import Write
-from secondread.results.reading import read_segmentation
+from secondread.results.reading.segmentation import read_segmentation
 from tests.house import House, StillClock
 
 SHAPE, SPACING_MM = (24, 64, 64), (3.0, 1.0, 1.0)

@@ -25,8 +25,8 @@ from conformance.validators import (
 from secondread.domain.volume import SourceSlice, Volume
 from secondread.results.analysis import Analysis
 from secondread.results.context import Predecessor
-from secondread.results.report import COMPREHENSIVE_3D_SR_STORAGE
-from secondread.results.transcript import read_report
+from secondread.results.reading.transcript import read_report
+from secondread.results.report.document import COMPREHENSIVE_3D_SR_STORAGE
 from secondread.results.write import write_refusal, write_results
 from tests.result_cases import LABELS, PLANES, in_patient_space, make_case, make_job
 

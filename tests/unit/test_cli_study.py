@@ -164,7 +164,7 @@ def test_a_study_is_told_from_beginning_to_end(
     assert "no      Series 1 'localizer': 3 slices are too few; 20 are needed." in out
     assert "ok      brain volume in mL 1400 (expected 700 to 2100)" in out
     assert "fail    spread of values 0.5 (expected at least 1)" in out
-    assert "dead    Segmentation to 'pacs': The PACS refused it: 0xA900." in out
+    assert "dead      Segmentation to 'pacs': The PACS refused it: 0xA900." in out
     assert "job queued → prepared: Prepared." in out
 
 

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SECTIONS = {"The node": None, "Extra `demo`": "demo", "Extra `test`": "test"}
+SECTIONS = {
+    "The node": None,
+    "Extra `browser`": "browser",
+    "Extra `demo`": "demo",
+    "Extra `test`": "test",
+}
 
 
 def _name(requirement: str) -> str:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secondread.dicom.rectify import is_tilted, rectify, restore, straight_grid
+from secondread.dicom.rectify import (
+    is_tilted,
+    rectify,
+    restore,
+    restore_answer,
+    straight_grid,
+)
+from secondread.domain.answer import AnsweredNumber, AnsweredPlace, ModelAnswer
 from secondread.domain.volume import SourceSlice, Volume
 
 SPACING = (4.0, 0.75, 0.5)
@@ -118,6 +125,38 @@ def test_rectifying_twice_gives_the_same_bytes():
     assert first.affine_lps.tobytes() == second.affine_lps.tobytes()
     assert first.sources == volume.sources
     assert not is_tilted(first)
+
+
+def test_several_arrays_come_back_at_once():
+    volume = _volume(_random(), (0.37, -1.26))
+    grid = straight_grid(volume)
+    stack = np.random.default_rng(4).random((3, *grid.shape)).astype(np.float32)
+    found = restore(stack, grid)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.stack([restore(one, grid) for one in stack]))
+
+
+@pytest.mark.parametrize("drift", [(2.0, -1.0), (0.37, 0.0), (-0.81, 1.26), (-3.3, 0)])
+def test_places_stay_where_they_are_in_the_patient(drift):
+    volume = _volume(_random(), drift)
+    grid = straight_grid(volume)
+    points = ((0.0, 0.0, 0.0), (8.0, 3.25, 4.5), (4.5, 7.0, 1.0))
+    answer = ModelAnswer(
+        (AnsweredNumber("count", 3.0),), (), (AnsweredPlace("border", points, 0.5),)
+    )
+    (place,) = restore_answer(answer, rectify(volume)).places
+    assert (place.id, place.probability) == ("border", 0.5)
+    for before, after in zip(points, place.points, strict=True):
+        assert after[0] == before[0]
+        np.testing.assert_allclose(
+            volume.affine_lps @ (*after, 1), grid.affine_lps @ (*before, 1), atol=1e-9
+        )
+
+
+def test_an_answer_on_a_straight_volume_stays_as_it_is():
+    answer = ModelAnswer((), (), (AnsweredPlace("peak", ((1.0, 2.0, 3.0),)),))
+    assert restore_answer(answer, None) is answer
+    assert restore_answer(answer, rectify(_volume(_random()))) is answer
 
 
 def test_labels_of_another_grid_are_refused():

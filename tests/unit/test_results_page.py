@@ -5,10 +5,12 @@ from html.parser import HTMLParser
 
 import pytest
 
+from secondread.domain.code import Code
 from secondread.results.analysis import Analysis
-from secondread.results.page import pair_sides, write_page
-from secondread.results.transcript import read_report
+from secondread.results.companions.page import pair_sides, write_page
+from secondread.results.reading.transcript import MeasurementGroup, Quantity, read_report
 from secondread.results.write import write_refusal, write_results
+from tests.companion_cases import with_place
 from tests.result_cases import make_case
 
 
@@ -85,3 +87,25 @@ def test_the_picture_is_in_the_page_and_nothing_is_loaded_from_elsewhere(case, t
     overlay.write_bytes(b"\x89PNG")
     (source,) = page_of(tmp_path / sr.path, tmp_path, overlay).sources
     assert source.startswith("data:image/png;base64,")
+
+
+def test_a_group_about_one_slice_does_not_hide_the_volume():
+    def group(template, *quantities):
+        finding = Code("5366008", "SCT", "Hippocampus")
+        return MeasurementGroup(
+            "id", "uid", finding, None, "left", None, "m", "1", quantities, template
+        )
+
+    volume = Quantity(Code("118565006", "SCT", "Volume"), 3.5, Code("mL", "UCUM", "mL"), None, None)
+    axis = Quantity(Code("103339001", "SCT", "Long axis"), 20, Code("mm", "UCUM", "mm"), None, None)
+    (row,) = pair_sides([group("1411", volume), group("1410", axis)])
+    assert row.left_ml == 3.5
+
+
+def test_findings_of_the_model_are_on_the_page(case, tmp_path):
+    context, analysis = with_place(case, (3.0, 5.0, 7.0))
+    _, sr = write_results(context, analysis, tmp_path)
+    page = page_of(tmp_path / sr.path, tmp_path)
+    assert page.open == []
+    assert "Nodule" in page.words
+    assert any("marked in the images" in word for word in page.words)

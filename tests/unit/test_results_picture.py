@@ -7,7 +7,7 @@ from PIL import Image
 from deploy.demo.series import affine_from_axes
 from secondread.domain.code import Code
 from secondread.domain.volume import Volume
-from secondread.results.picture import draw_overlay
+from secondread.results.companions.picture import draw_overlay
 from tests.result_cases import PLANES, STRUCTURE, make_label
 
 LEFT_COLOUR, FRONT_COLOUR = (255, 0, 0), (0, 255, 0)

@@ -10,9 +10,9 @@ from pydicom.dataset import Dataset
 from secondread.errors import GateError, ResultError
 from secondread.results.analysis import Analysis
 from secondread.results.context import Predecessor
-from secondread.results.gate_report import Expectation, check_report
-from secondread.results.report import COMPREHENSIVE_3D_SR_STORAGE
-from secondread.results.transcript import read_report
+from secondread.results.gate import check_refusal
+from secondread.results.reading.transcript import read_report
+from secondread.results.report.document import COMPREHENSIVE_3D_SR_STORAGE
 from secondread.results.write import write_refusal, write_results
 from tests.result_cases import make_case
 
@@ -225,10 +225,9 @@ def test_the_gate_wants_exactly_the_predecessor(tmp_path):
     context, before = replacing(case)
     context = replace(context, volume=None)
     made, _ = refusal_of(context, tmp_path)
-    expected = Expectation(measured=(), segments={}, segmentation_uid="", refusal=REASON)
-    check_report(tmp_path / made.path, context, expected)
+    check_refusal(tmp_path / made.path, context, REASON)
     with pytest.raises(GateError, match="the report that it replaces"):
-        check_report(tmp_path / made.path, replace(context, predecessor=None), expected)
+        check_refusal(tmp_path / made.path, replace(context, predecessor=None), REASON)
     foreign = replace(context, predecessor=replace(before, study_instance_uid="1.2.3"))
     with pytest.raises(GateError, match="another study"):
-        check_report(tmp_path / made.path, foreign, expected)
+        check_refusal(tmp_path / made.path, foreign, REASON)

@@ -12,7 +12,7 @@ from secondread.domain.volume import SourceSlice
 from secondread.errors import ResultError
 from secondread.results import coding
 from secondread.results.analysis import Analysis
-from secondread.results.reading import read_frames, read_segmentation
+from secondread.results.reading.segmentation import read_frames, read_segmentation
 from secondread.results.write import write_results
 from tests.result_cases import PLANES, in_patient_space, make_case
 

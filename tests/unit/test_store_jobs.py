@@ -254,3 +254,44 @@ def test_images_that_only_got_the_name_of_a_part_are_the_same_input(ledger: Ledg
         # Other frames of the same object are other images.
         other = replace(named, input_digest="c", part="EchoNumbers 2")
         assert change.jobs.add(1, other, ["1.1", "1.a"], 140.0, anything) is not None
+
+
+def test_claim_is_held_longer_by_whoever_has_it_and_nobody_else(ledger: Ledger) -> None:
+    add(ledger, "a", 110.0)
+    with ledger.begin() as change:
+        job = change.jobs.claim([JobState.QUEUED], "pipeline:1", 200.0, 60.0)
+        assert job is not None
+        assert change.jobs.renew(job, "pipeline:1", 1000.0)
+        assert change.jobs.claim([JobState.QUEUED], "pipeline:2", 900.0, 60.0) is None
+        again = change.jobs.claim([JobState.QUEUED], "pipeline:2", 1001.0, 60.0)
+        assert again is not None
+        assert not change.jobs.renew(job, "pipeline:1", 2000.0)
+        assert not change.jobs.renew(job, "pipeline:2", 2000.0)
+        assert change.jobs.renew(again, "pipeline:2", 2000.0)
+
+
+def test_delivered_jobs_of_a_patient_are_those_of_other_studies_and_the_same_model(
+    ledger: Ledger,
+) -> None:
+    other = receive(ledger, 2, 100.0, "1.10")
+    with ledger.begin() as change:
+        own = change.jobs.add(1, PLANNED, [], 110.0)
+        found = {}
+        for name, plan, outcome, end in (
+            ("delivered", PLANNED, "analysed", JobState.DELIVERED),
+            ("failed", replace(PLANNED, rule="b"), "analysed", JobState.FAILED),
+            ("refused", replace(PLANNED, rule="c"), "not analysed", JobState.DELIVERED),
+            ("other model", replace(PLANNED, model_id="x"), "analysed", JobState.DELIVERED),
+        ):
+            job = change.jobs.add(other, plan, [], 110.0)
+            assert job is not None
+            found[name] = job.id
+            for state in (JobState.PREPARED, JobState.INFERRED, JobState.WRITTEN, end):
+                values = {"outcome": outcome, "patient_mark": "m"}
+                change.jobs.move(change.jobs.get(job.id), state, 150.0, "Moved.", **values)
+        assert own is not None
+        of_patient = change.jobs.delivered_of_patient
+        assert [job.id for job in of_patient(own, "m", 10)] == [found["delivered"]]
+        assert of_patient(own, "other", 10) == ()
+        assert of_patient(own, "", 10) == ()
+        assert of_patient(change.jobs.get(found["delivered"]), "m", 10) == ()

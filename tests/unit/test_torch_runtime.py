@@ -10,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from secondread.errors import ManifestError
 from secondread.inference.worker.envelope import Evidence, judge
 from secondread.inference.worker.networks import build
-from secondread.inference.worker.runtimes.torch import TorchRuntime
+from secondread.inference.worker.runtimes.torch import TorchRuntime, _label_weights
 
 NETWORK = {"in_channels": 1, "out_channels": 3, "widths": [8, 8]}
 MANIFEST = {
@@ -65,6 +66,41 @@ def test_labels_lie_on_the_grid_that_went_in(manifest, folder, voxels) -> None:
     assert answer.labels.shape == voxels.shape
     assert answer.labels.dtype == np.uint8
     assert set(np.unique(answer.labels)) <= {0, 1, 2}
+
+
+def test_probabilities_come_where_they_are_promised(manifest, folder, voxels) -> None:
+    assert Painted(manifest, folder).predict(voxels, AFFINE).probabilities is None
+    manifest |= {"output": {"probabilities": True}, "labels": [{}, {}]}
+    answer = Painted(manifest, folder).predict(voxels, AFFINE)
+    shares = answer.probabilities
+    assert shares is not None
+    assert (shares.shape, shares.dtype) == ((2, *voxels.shape), np.uint8)
+    left, right = shares.astype(int)
+    assert (left[answer.labels == 1] >= right[answer.labels == 1] - 1).all()
+    assert (right[answer.labels == 2] >= left[answer.labels == 2] - 1).all()
+    inside = np.s_[10:20, 10:20, 10:20]
+    assert np.abs((left + right)[inside] - 255).max() <= 1
+    assert not shares[:, 0].any()
+
+
+def test_labels_are_the_same_with_and_without_probabilities(manifest, folder, voxels) -> None:
+    labels = TorchRuntime(manifest, folder).predict(voxels, AFFINE).labels
+    manifest |= {"output": {"probabilities": True}, "labels": [{}, {}]}
+    again = TorchRuntime(manifest, folder).predict(voxels, AFFINE)
+    assert np.array_equal(again.labels, labels)
+
+
+def test_classes_that_become_one_label_add_up() -> None:
+    weights = _label_weights(np.array([[0, 0], [1, 2], [1, 2], [3, 3]], np.uint8), 3)
+    left, change = np.split(np.array([0.1, 0.3, 0.4, 0.2]) @ weights, 2)
+    shares = (left + 0.25 * change) / 255
+    assert np.allclose(shares, [0.7 * 0.75, 0.7 * 0.25, 0.2])
+
+
+def test_maps_are_not_promised_in_vain(manifest, folder) -> None:
+    manifest["output"] = {"maps": [{"id": "heat"}]}
+    with pytest.raises(ManifestError, match="gives no maps"):
+        TorchRuntime(manifest, folder)
 
 
 def test_left_is_the_patients_left(manifest, folder, voxels) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from anatomy import CHANNEL_COUNT, CLASS_COUNT, NAMES, STRUCTURES
 
 THRESHOLD = 0.70
-VERSION = "0.1.0"
+VERSION = "0.1.1"
 WIDTHS = (16, 32, 64, 128, 192)
 
 MERGED = {"inferior_lateral_ventricle": "lateral_ventricle"}
@@ -57,6 +57,28 @@ CODES: dict[str, tuple[str, str, str, str, tuple[int, int, int]]] = {
         "ventral diencephalon", "110700", "DCM", "Ventral Diencephalon", (165, 42, 42)),
 }  # fmt: skip
 
+SIDES = {"left": "左侧", "right": "右侧", "": ""}
+CHINESE = {
+    "cerebral_white_matter": "大脑白质",
+    "cerebral_cortex": "大脑皮质",
+    "lateral_ventricle": "侧脑室",
+    "cerebellum_white_matter": "小脑白质",
+    "cerebellum_cortex": "小脑皮质",
+    "thalamus": "丘脑",
+    "caudate": "尾状核",
+    "putamen": "壳核",
+    "pallidum": "苍白球",
+    "third_ventricle": "第三脑室",
+    "fourth_ventricle": "第四脑室",
+    "brain_stem": "脑干",
+    "hippocampus": "海马",
+    "amygdala": "杏仁核",
+    "accumbens": "伏隔核",
+    GREY: "大脑灰质",
+    "ventral_dc": "腹侧间脑",
+}
+"""What reports in Chinese call them."""
+
 
 def choose(dice: dict[str, dict[str, float]]) -> list[str]:
     """Give the structures that are good enough, in the network's order."""
@@ -95,6 +117,7 @@ def write_labels(kept: list[str], dice: dict[str, dict[str, float]]) -> tuple[st
                 f'type = ["{code}", "{scheme}", "{code_meaning}"]',
                 *([f'laterality = "{side}"'] if side else []),
                 f"color_rgb = [{', '.join(map(str, color))}]",
+                f'meanings = {{ zh = "{SIDES[side]}{CHINESE[name]}" }}',
                 *([f"dice_held_out = {dice[full]['t1_like']:.3f}"] if full in dice else []),
             ]
             tables.append("\n".join(lines))
@@ -115,7 +138,7 @@ def main() -> None:
     dice = figures["held_out_dice"] | figures.get("packaged_dice", {})
     labels, classes = write_labels(kept, dice)
     digest = hashlib.sha256((args.bundle / "weights.safetensors").read_bytes()).hexdigest()
-    template = (Path(__file__).parent / "model.toml.in").read_text()
+    template = (Path(__file__).parent / "model.toml.in").read_text("utf-8")
     values = {
         "VERSION": VERSION,
         "CHANNELS": str(CHANNEL_COUNT),
@@ -129,7 +152,7 @@ def main() -> None:
     }
     for key, value in values.items():
         template = template.replace(f"@{key}@", value)
-    (args.bundle / "model.toml").write_text(template)
+    (args.bundle / "model.toml").write_text(template, "utf-8")
     dropped = [n for n in NAMES[1:] if n not in kept]
     print(f"kept {len(kept)}: {', '.join(kept)}\nnot output: {', '.join(dropped)}")
 

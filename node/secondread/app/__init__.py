@@ -122,6 +122,7 @@ def _run_pipeline(settings: Settings, ledger: Ledger, spool: Spool, stop: thread
 
     peers = LivePeers(settings)
     decoder = DecoderPool()
+    destinations = {destination.name: destination for destination in settings.destinations}
     place = Workplace(
         ledger=ledger,
         spool=spool,
@@ -135,13 +136,13 @@ def _run_pipeline(settings: Settings, ledger: Ledger, spool: Spool, stop: thread
         manifests=load_models(settings.models),
         peers=peers.by_name,
         decoder=decoder,
+        destinations=MappingProxyType(destinations),
     )
     with ledger.begin() as change:
         change.studies.release_claims_of("pipeline:")
         change.jobs.release_claims_of("pipeline:")
     engine = LocalEngine(settings.slots, settings.device, settings.threads_per_slot)
     timers = Timers()
-    destinations = {destination.name: destination for destination in settings.destinations}
     archives = Archives(ledger, place.clock, destinations)
     complete = Complete(place, archives)
     try:

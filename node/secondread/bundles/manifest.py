@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from secondread.bundles.entry import Entry
 from secondread.bundles.input import InputEnvelope, read_input
-from secondread.bundles.output import Output
+from secondread.bundles.output import Output, read_output
 from secondread.bundles.package import MANIFEST_NAME, Package, faults_of, read_package, verify
+from secondread.domain.answer import Declared
 from secondread.domain.code import Code
 from secondread.errors import ManifestError
 
@@ -68,6 +70,11 @@ class Manifest:
     raw: Mapping[str, Any]
     output: Output = field(default_factory=Output)
 
+    @property
+    def declared(self) -> Declared:
+        """What an answer may hold besides the label map."""
+        return self.output.declared(len(self.labels))
+
 
 def read_manifest(folder: Path) -> Manifest:
     """Read and check ``model.toml``; the digests of the other files are checked by ``verify``.
@@ -83,10 +90,16 @@ def read_manifest(folder: Path) -> Manifest:
 def _build(package: Package) -> Manifest:
     raw, folder = package.raw, package.folder
     model, runtime = raw["model"], raw["runtime"]
-    labels = tuple(_label(row) for row in raw["labels"])
+    labels = _labels(raw.get("labels", []))
+    output = read_output(raw.get("output", {}), [label.name for label in labels])
     values = [label.value for label in labels]
-    if not labels or sorted(values) != list(range(1, len(values) + 1)):
+    if sorted(values) != list(range(1, len(values) + 1)):
         raise ManifestError(f"The labels of '{folder}' must be numbered 1, 2, 3 … without gaps.")
+    if not labels and not output.stands_alone:
+        raise ManifestError(
+            f"The model in '{folder}' has no labels and declares no number, finding, place or map, "
+            "so that it has nothing to answer."
+        )
     return Manifest(
         id=package.id,
         version=str(model["version"]),
@@ -104,22 +117,54 @@ def _build(package: Package) -> Manifest:
         folder=folder,
         digest=package.digest,
         raw=raw,
+        output=output,
     )
 
 
-def _label(row: Mapping[str, Any]) -> Label:
-    red, green, blue = row["color_rgb"]
-    laterality = str(row.get("laterality", ""))
-    if laterality not in {"", "left", "right"}:
-        raise ValueError(f"laterality is '{laterality}', not left or right")
-    dice = row.get("dice_held_out")
+_LABEL_KEYS = {one.name for one in fields(Label)}
+_COLOUR_PARTS, _BRIGHTEST = 3, 255
+_LABELS_MAX = 255
+
+
+def _labels(rows: object) -> tuple[Label, ...]:
+    if not isinstance(rows, list) or len(rows) > _LABELS_MAX:
+        raise ValueError(f"labels is a list of at most {_LABELS_MAX} tables")
+    labels: dict[str, Label] = {}
+    for number, row in enumerate(rows, 1):
+        entry = Entry(f"[[labels]] {number}", row, _LABEL_KEYS)
+        label = _label(entry)
+        if label.name in labels:
+            raise entry.fault(f"has the name '{label.name}' of another one")
+        labels[label.name] = label
+    return tuple(labels.values())
+
+
+def _label(row: Entry) -> Label:
+    region = row.code("region") if row.has("region") else None
+    region_modifiers = row.codes("region_modifiers")
+    if region_modifiers and region is None:
+        raise row.fault("has region_modifiers but no region")
     return Label(
-        value=int(row["value"]),
-        name=str(row["name"]),
-        meaning=str(row["meaning"]),
-        category=Code(*map(str, row["category"])),
-        type=Code(*map(str, row["type"])),
-        laterality=laterality,
-        color_rgb=(int(red), int(green), int(blue)),
-        dice_held_out=None if dice is None else float(dice),
+        value=row.whole("value"),
+        name=row.text("name"),
+        meaning=row.text("meaning"),
+        category=row.code("category"),
+        type=row.code("type"),
+        laterality=row.one_of("laterality", ("left", "right"), ""),
+        color_rgb=_colour(row),
+        dice_held_out=row.number_if_any("dice_held_out"),
+        type_modifiers=row.codes("type_modifiers"),
+        region=region,
+        region_modifiers=region_modifiers,
+        reference_ml=row.pair("reference_ml") if row.has("reference_ml") else None,
+        meanings=row.meanings(),
     )
+
+
+def _colour(row: Entry) -> tuple[int, int, int]:
+    parts = row.value("color_rgb")
+    sound = isinstance(parts, list) and len(parts) == _COLOUR_PARTS
+    if not sound or not all(type(p) is int and 0 <= p <= _BRIGHTEST for p in parts):
+        raise row.fault("has a color_rgb that is not [red, green, blue], each 0 to 255")
+    red, green, blue = parts
+    return red, green, blue

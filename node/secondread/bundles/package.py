@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from secondread.bundles.entry import EntryFault
 from secondread.errors import ManifestError
 
 MANIFEST_NAME = "model.toml"
-_SECTIONS = {"model", "input", "runtime", "preprocessing", "envelope", "files", "labels"}
+_SECTIONS = {
+    *("model", "input", "runtime", "preprocessing", "envelope"),
+    *("output", "files", "labels"),
+}
 
 
 class Verifiable(Protocol):
@@ -89,6 +93,8 @@ def faults_of(path: Path) -> Iterator[None]:
     """Say of which file a value is absent or of the wrong kind."""
     try:
         yield
+    except EntryFault as fault:
+        raise ManifestError(f"{fault.where} of '{path}' {fault.what}.") from None
     except KeyError as error:
         raise ManifestError(f"'{path}' lacks the key {error}.") from None
     except (TypeError, ValueError) as error:

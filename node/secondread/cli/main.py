@@ -15,7 +15,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from secondread import __version__
-from secondread.cli import config, crosswalk, doctor, export, model, peer, rule, send, serve, study
+from secondread.cli import (
+    config,
+    crosswalk,
+    doctor,
+    export,
+    gate,
+    model,
+    peer,
+    rule,
+    send,
+    serve,
+    study,
+)
 from secondread.cli.output import print_error, print_json
 from secondread.errors import (
     EXIT_FAILED,
@@ -43,6 +55,7 @@ app.add_typer(peer.app, name="peer")
 app.add_typer(study.app, name="study")
 app.add_typer(rule.app, name="rule")
 app.add_typer(model.app, name="model")
+app.command("gate")(gate.gate)
 app.command("export")(export.export)
 app.add_typer(crosswalk.app, name="crosswalk")
 app.add_typer(config.app, name="config")

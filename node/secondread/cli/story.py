@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from secondread.cli.output import local_time
 from secondread.cli.story_rules import tell_rule
 from secondread.cli.story_series import SeriesStory, tell_series
+from secondread.delivery.fallback import tell_fallbacks
 from secondread.domain.commitment import CommitmentState
 from secondread.domain.network import Urgency
 from secondread.domain.states import DeliveryState, JobState, StudyState
@@ -30,6 +31,13 @@ _KINDS = {
     "1.2.840.10008.5.1.4.1.1.88.33": "Comprehensive SR",
     "1.2.840.10008.5.1.4.1.1.88.34": "Comprehensive 3D SR",
     "1.2.840.10008.5.1.4.1.1.88.59": "Key Object Selection",
+    "1.2.840.10008.5.1.4.1.1.11.1": "Presentation State",
+    "1.2.840.10008.5.1.4.1.1.11.2": "Colour Presentation State",
+    "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.7.4": "Multi-frame Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.104.1": "Encapsulated PDF",
+    "1.2.840.10008.5.1.4.1.1.30": "Parametric Map",
+    "1.2.840.10008.5.1.4.1.1.481.3": "RT Structure Set",
 }
 _NOTICE_KINDS = {"mpps": "procedure step", "availability": "availability"}
 _COMMITMENTS_TOLD = 20
@@ -236,7 +244,12 @@ def _tell_job(entry: JobStory, now: float, names: Mapping[str, str]) -> Iterator
     if entry.deliveries:
         yield "  Results:"
     for item in entry.deliveries:
-        yield f"    {item.state:6}  {kind_of(item)} to '{item.destination}'{_delivery(item, now)}"
+        # What is in reserve matters when it is needed; the JSON document has it.
+        if item.state is not DeliveryState.RESERVED:
+            to = f"{kind_of(item)} to '{item.destination}'{_delivery(item, now)}"
+            yield f"    {item.state:8}  {to}"
+    for clause in tell_fallbacks(entry.deliveries):
+        yield f"    {clause[:1].upper()}{clause[1:]}."
 
 
 def _tell_candidate(candidate: Candidate, job: Job, names: Mapping[str, str]) -> str:

@@ -167,6 +167,7 @@ def _job_document(entry: JobStory) -> dict[str, Any]:
             {
                 "destination": item.destination,
                 "kind": kind_of(item),
+                "level": item.level,
                 "sop_instance_uid": item.sop_instance_uid,
                 "state": item.state,
                 "attempts": item.attempts,

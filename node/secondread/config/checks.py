@@ -12,6 +12,7 @@ from secondread.config.first_party import first_party_folder, first_party_ids
 from secondread.config.positions import KeyPath
 from secondread.config.references import named_peers
 from secondread.config.remark import Remark
+from secondread.config.results_checks import check_results, results_remarks
 from secondread.config.schema import ROW_KEY, ModelRow, PeerRow, RuleRow
 from secondread.config.settings import Settings
 from secondread.config.source import Source
@@ -27,6 +28,7 @@ def cross_check(source: Source, tables: Tables) -> Iterator[Fault]:
         if isinstance(rule, RuleRow):
             yield from _unknown_references(source, index, rule)
     yield from check_complete(source, tables, _names(source, "destinations"))
+    yield from check_results(source, tables)
     for index, model in enumerate(tables.rows["models"]):
         if isinstance(model, ModelRow):
             yield from _absent_model(source, index, model)
@@ -113,6 +115,7 @@ def _remarks(settings: Settings) -> Iterator[Remark]:
     if not settings.rules:
         yield Remark("Studies are kept, but no model looks at them.", "Add a rule to [[rules]].")
     yield from door_remarks(settings)
+    yield from results_remarks(settings)
     if settings.crosswalk_key_file.is_relative_to(settings.data_dir):
         yield Remark(
             "The key of the crosswalk lies in data_dir: whoever copies that folder has both.",

@@ -16,6 +16,7 @@ from secondread.config.doors import needs_tls
 from secondread.config.exports import DeidSection, ExportRow, to_named_export
 from secondread.config.faults import Fault, faults_error
 from secondread.config.first_party import first_party_folder
+from secondread.config.results import to_form
 from secondread.config.schema import (
     DestinationRow,
     DicomSection,
@@ -185,6 +186,7 @@ def _destination(row: DestinationRow, own_ae_title: str) -> Destination:
         calling_ae_title=row.calling_ae_title or own_ae_title,
         timeout_s=float(row.timeout_s),
         attempts_max=row.attempts_max,
+        form=to_form(row.results),
     )
 
 

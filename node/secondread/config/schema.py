@@ -18,6 +18,7 @@ from secondread.config.complete import PeerComplete, RuleComplete, WantedSeriesR
 from secondread.config.conditions import parse_conditions
 from secondread.config.exports import DeidSection, ExportRow
 from secondread.config.patterns import check_pattern
+from secondread.config.results import DestinationResults
 from secondread.config.section import Section
 from secondread.domain.network import LateImages, Service
 from secondread.domain.passcode import PasscodeHash
@@ -371,6 +372,11 @@ class DestinationRow(Section):
         le=10000,
         description="Failed tries after which an object waits for a person; 400 last four days.",
     )
+    results: DestinationResults = Field(
+        DestinationResults.model_validate({}),
+        description="In which form it wants its results, as a table [destinations.results] below "
+        "it.",
+    )
 
 
 class RuleRow(Section):
@@ -464,6 +470,7 @@ ROWS: Mapping[str, type[BaseModel]] = MappingProxyType(
 NESTED: Mapping[str, type[BaseModel]] = MappingProxyType(
     {
         "peers.complete": PeerComplete,
+        "destinations.results": DestinationResults,
         "rules.complete": RuleComplete,
         "rules.complete.series": WantedSeriesRow,
     }

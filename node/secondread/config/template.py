@@ -124,6 +124,21 @@ qualification = "RESEARCH"
 # calling_ae_title = "SECONDREAD"  # default: the node's own AE title
 # timeout_s = 30.0
 # attempts_max = 400               # four days; then the object waits for a person
+#
+# # In which form it wants its results; docs/destinations.md explains each.
+# [destinations.results]
+# segmentation = "binary"          # or "labelmap", "fractional", "none"
+# fallback = ["none"]              # what goes instead if that is refused, one after the other
+# compression = "none"             # or "rle", "jpeg-ls", "jpeg-2000", "deflated"
+# empty_frames = false             # frames for slices without a structure, too
+# one_segment_each = false         # a segmentation for each structure
+# key_objects = false              # a Key Object Selection of the slices worth opening
+# overlay = "none"                 # or "presentation-state", "secondary-capture"; besides
+# summary = false                  # one page of pictures and numbers as a picture
+# pdf = false                      # the report as PDF, too
+# parametric_maps = true           # maps that the model makes
+# structure_set = false            # the outlines as an RT Structure Set
+# language = "en"                  # or "zh"
 
 # Which studies go to which model, and where the results go. Every rule that fits applies.
 #

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import structlog
 
 from secondread.delivery.backoff import delay_s
+from secondread.delivery.fallback import SEGMENTATION, tell_fallbacks
 from secondread.delivery.store_scu import Address, send_one
 from secondread.domain.clock import Clock
 from secondread.domain.network import Destination
 from secondread.domain.result import OutboxItem
 from secondread.domain.states import DeliveryState, JobState
-from secondread.errors import DeliveryError, PeerRefusedError
+from secondread.errors import DeliveryError, KindRefusedError, PeerRefusedError
 from secondread.store import Ledger, Spool, Transaction
 
 log = structlog.stdlib.get_logger(__name__)
@@ -45,6 +46,10 @@ class Courier:
             return False
         try:
             remark = self._send(item)
+        except KindRefusedError as error:
+            if not self._fall_back(item, error):
+                self._postpone_or_bury(item, error)
+            return True
         except DeliveryError as error:
             self._postpone_or_bury(item, error)
             return True
@@ -74,6 +79,22 @@ class Courier:
             timeout_s=destination.timeout_s,
         )
         return send_one(path, address)
+
+    def _fall_back(self, item: OutboxItem, error: KindRefusedError) -> bool:
+        """Let another form go instead of a segmentation; False where there is none."""
+        if item.kind != SEGMENTATION:
+            return False
+        with self._ledger.begin() as change:
+            found = change.outbox.fall_back(item, self._clock.now(), str(error))
+        if found:
+            log.warning(
+                "segmentation refused, another form goes instead",
+                destination=item.destination,
+                job_id=item.job_id,
+                level=item.level,
+                reason=str(error),
+            )
+        return found
 
     def _postpone_or_bury(self, item: OutboxItem, error: DeliveryError) -> None:
         destination = self._destinations.get(item.destination)
@@ -105,7 +126,11 @@ class Courier:
 
 
 def settle(change: Transaction, job_id: int, now: float) -> None:
-    """End a job whose objects have all been sent or given up, and its study with it."""
+    """End a job whose objects have all been sent or given up, and its study with it.
+
+    What is still in reserve then was never needed and stays so, and what was replaced has been
+    taken care of.
+    """
     items = change.outbox.of_job(job_id)
     if any(item.state is DeliveryState.READY for item in items):
         return
@@ -117,5 +142,6 @@ def settle(change: Transaction, job_id: int, now: float) -> None:
         reason = "Not delivered: " + "; ".join(dict.fromkeys(item.reason for item in dead))
         change.jobs.move(job, JobState.FAILED, now, reason, reason=reason)
     else:
-        change.jobs.move(job, JobState.DELIVERED, now, "Everything was delivered.")
+        text = "; ".join(["Everything was delivered", *tell_fallbacks(items)])
+        change.jobs.move(job, JobState.DELIVERED, now, f"{text}.")
     change.studies.close_if_finished(job.study_id, now)

@@ -17,7 +17,12 @@ from pynetdicom.presentation import PresentationContext, build_context
 from secondread.dicom.contexts import VERIFICATION
 from secondread.dicom.rejections import why_rejected
 from secondread.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from secondread.errors import DeliveryError, PeerRefusedError, PeerUnreachableError
+from secondread.errors import (
+    DeliveryError,
+    KindRefusedError,
+    PeerRefusedError,
+    PeerUnreachableError,
+)
 
 SUCCESS = 0x0000
 # PS3.4 B.2.3: stored, with a remark.
@@ -104,6 +109,16 @@ def meaning_of(status: int) -> str:
     return "refused"
 
 
+def is_refusal_of_kind(status: int) -> bool:
+    """Whether a C-STORE status speaks of what the object is, not of the peer or the moment.
+
+    PS3.4 table B.2-1: the data set does not match the SOP class (0xA9xx), it cannot be understood
+    (0xCxxx); PS3.7 C.5.6: the SOP class is not supported (0x0122). 'Out of resources' (0xA7xx) and
+    'processing failure' (0x0110) pass, and 'not authorised' (0x0124) is for a person to settle.
+    """
+    return status == 0x0122 or 0xA900 <= status <= 0xA9FF or 0xC000 <= status <= 0xCFFF
+
+
 def send_files(files: Sequence[Path], address: Address) -> Iterator[SendResult]:
     """Send files over one association and tell what became of each, in order.
 
@@ -141,6 +156,7 @@ def send_one(path: Path, address: Address) -> str:
 
     Raises:
         PeerUnreachableError: try again later.
+        KindRefusedError: the peer takes no objects of this kind, or cannot read them.
         PeerRefusedError: the peer will not take this object.
     """
     for result in send_files([path], address):
@@ -148,9 +164,11 @@ def send_one(path: Path, address: Address) -> str:
             return "" if result.status == SUCCESS else result.meaning
         said = f"{shown(address)} answered 0x{result.status:04X}: {result.meaning}."
         if result.status == CONTEXT_REFUSED:
-            raise PeerRefusedError(f"{shown(address)}: {result.meaning}.")
+            raise KindRefusedError(f"{shown(address)}: {result.meaning}.")
         if 0xA700 <= result.status <= 0xA7FF or result.status in {0x0213, 0x0110}:
             raise PeerUnreachableError(said)
+        if is_refusal_of_kind(result.status):
+            raise KindRefusedError(said)
         raise PeerRefusedError(said)
     raise DeliveryError("Nothing was sent.")
 
@@ -253,7 +271,7 @@ def associate(address: Address, contexts: list[PresentationContext]) -> Any:
     if not getattr(association, "accepted_contexts", None) and association.is_aborted:
         rejected = getattr(association, "rejected_contexts", None)
         if rejected:
-            raise PeerRefusedError(f"{shown(address)} accepted none of the SOP classes offered.")
+            raise KindRefusedError(f"{shown(address)} accepted none of the SOP classes offered.")
     raise PeerUnreachableError(f"{shown(address)} broke off the association.")
 
 

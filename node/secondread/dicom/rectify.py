@@ -9,13 +9,14 @@ scanner's own padding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from secondread.dicom.geometry import tilt_degrees
+from secondread.domain.answer import ModelAnswer
 from secondread.domain.volume import Volume
 
 Array = npt.NDArray[Any]
@@ -129,14 +130,15 @@ def rectify(volume: Volume) -> Rectified:
 
 
 def restore(labels: Array, rectified: Rectified | StraightGrid | None) -> Array:
-    """Labels on the grid of ``rectify``, back on the slices of the source volume.
+    """Labels, or other values, on the grid of ``rectify``, back on the slices of the source volume.
 
-    Each voxel of the source takes the label of the grid's voxel that is nearest to its centre. The
+    Each voxel of the source takes the value of the grid's voxel that is nearest to its centre. The
     nearest of no two of one slice are the same, so a label that was drawn there comes back to where
     it belongs. Without a grid the labels are the source's already and are returned as they are.
 
     Args:
-        labels: ``(slice, row, column)`` of ``StraightGrid.shape``.
+        labels: ``(slice, row, column)`` of ``StraightGrid.shape``, or several of these stacked,
+            such as probabilities ``(label, slice, row, column)``.
         rectified: what ``rectify`` or ``straight_grid`` gave for the source volume.
 
     Raises:
@@ -145,13 +147,36 @@ def restore(labels: Array, rectified: Rectified | StraightGrid | None) -> Array:
     grid = rectified.grid if isinstance(rectified, Rectified) else rectified
     if grid is None:
         return labels
-    if labels.shape != grid.shape:
+    if labels.shape[-3:] != grid.shape:
         raise ValueError(f"Labels of {labels.shape} are not on a grid of {grid.shape}.")
     _, rows, columns = grid.source_shape
-    result = np.empty(grid.source_shape, labels.dtype)
+    result = np.empty((*labels.shape[:-3], *grid.source_shape), labels.dtype)
     for index, (row, column) in enumerate(grid.starts):
-        result[index] = labels[index, row : row + rows, column : column + columns]
+        result[..., index, :, :] = labels[..., index, row : row + rows, column : column + columns]
     return result
+
+
+def restore_answer(answer: ModelAnswer, rectified: Rectified | StraightGrid | None) -> ModelAnswer:
+    """An answer whose places lie in voxels of the source volume instead of the grid of ``rectify``.
+
+    The place in the patient is the same to the last digit. One that lies where no slice of the
+    source reaches has an index below 0 or beyond the last.
+    """
+    grid = rectified.grid if isinstance(rectified, Rectified) else rectified
+    if grid is None:
+        return answer
+    offsets = grid.starts + grid.rests
+    drift = offsets[1] - offsets[0]
+
+    def back(point: tuple[float, float, float]) -> tuple[float, float, float]:
+        row, column = np.array(point[1:]) - (offsets[0] + drift * point[0])
+        return point[0], float(row), float(column)
+
+    places = tuple(
+        replace(place, points=tuple(back(point) for point in place.points))
+        for place in answer.places
+    )
+    return replace(answer, places=places)
 
 
 def _move(pixels: npt.NDArray[np.float64], by: float, axis: int) -> npt.NDArray[np.float64]:

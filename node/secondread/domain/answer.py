@@ -2,7 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What an answer may hold besides the label map, by the names that the manifest gives.
+
+    Attributes:
+        probabilities: how many labels have a probability for every voxel; 0 for none.
+        maps: the maps, in the order in which they are kept.
+        numbers: the numbers.
+        findings: the findings, and the values that each may have.
+        places: the places, and the kind of each: ``point``, ``polyline`` or ``polygon``.
+    """
+
+    probabilities: int = 0
+    maps: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    findings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def words(self) -> bool:
+        """Whether it holds more than arrays."""
+        return bool(self.numbers or self.findings or self.places)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from secondread.domain.answer import Declared
 from secondread.domain.technical import AttributeValue
 
 
@@ -18,12 +19,16 @@ class Task:
         attempt: which try this is; a result counts only for the attempt that holds the claim.
         model_id: the model, its folder and the digest of its package.
         volume_path: ``.npy`` file, ``(slice, row, column)``.
+        labels_path: where the label map goes, a ``.npy`` file; the rest of the answer lies beside
+            it, by the names of ``inference.answer``.
         affine_lps: 4 x 4, row by row, voxel (slice, row, column) to LPS mm from the middle of the
             volume.
-        labels: the label values that the answer may hold, besides 0.
+        labels: the label values that the answer may hold, besides 0; none for a model that answers
+            no structures.
         deadline_s: seconds after which the model is killed.
         attributes: what the manifest asks for and may be told, by name.
         images_folder: where the files ``0001.dcm`` … lie, of a model that needs them; else ''.
+        declared: what the answer may hold besides the label map.
     """
 
     job_key: str
@@ -38,6 +43,7 @@ class Task:
     deadline_s: float
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     images_folder: str = ""
+    declared: Declared = field(default_factory=Declared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The model answered: a label map on disk, or a refusal in one sentence."""
+    """The model answered: what its manifest declares is on disk, or a refusal in one sentence."""
 
     ticket: Ticket
     refusal: str

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 
 
 class SegmentationKind(StrEnum):
@@ -46,6 +48,18 @@ class Language(StrEnum):
 
     ENGLISH = "en"
     CHINESE = "zh"
+
+
+COMPRESSIONS: Mapping[SegmentationKind, frozenset[Compression]] = MappingProxyType(
+    {
+        # PS3.5 8.2.16; RLE and JPEG 2000 are allowed, but few programs read single bits in them.
+        SegmentationKind.BINARY: frozenset({Compression.NONE, Compression.DEFLATED}),
+        SegmentationKind.LABELMAP: frozenset(Compression),
+        SegmentationKind.FRACTIONAL: frozenset(Compression),
+        SegmentationKind.NONE: frozenset({Compression.NONE}),
+    }
+)
+"""Which encodings a kind can have; one that it cannot have is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +108,30 @@ class Form:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def levels(self) -> tuple[Form, ...]:
-        """The form itself, and what is sent instead of it after each refusal."""
+        """The form itself, and what is sent instead of it after each refusal.
+
+        A destination may refuse the encoding and not the kind, so each kind that is compressed is
+        followed by itself uncompressed.
+        """
         kinds = dict.fromkeys((self.segmentation, *self.fallback))
-        return tuple(replace(self, segmentation=kind, fallback=()) for kind in kinds)
+        return tuple(dict.fromkeys(form for kind in kinds for form in self._of_kind(kind)))
+
+    def without_segmentation(self) -> Form:
+        """The same with the report alone; what is said of a segmentation's pixels is as usual."""
+        return replace(
+            self,
+            segmentation=SegmentationKind.NONE,
+            fallback=(),
+            compression=Compression.NONE,
+            empty_frames=False,
+            one_segment_each=False,
+        )
+
+    def _of_kind(self, kind: SegmentationKind) -> Iterator[Form]:
+        if kind is SegmentationKind.NONE:
+            yield self.without_segmentation()
+            return
+        plain = replace(self, segmentation=kind, fallback=(), compression=Compression.NONE)
+        if self.compression in COMPRESSIONS[kind]:
+            yield replace(plain, compression=self.compression)
+        yield plain

@@ -13,6 +13,7 @@ from secondread.errors import LedgerError
 SECRET_NAME = "secret.key"
 SECRET_BYTES = 32
 _KEY_DIGITS = 12
+_PATIENT_MARK = b"patient mark"
 
 
 def study_key(uid: str, secret: bytes) -> str:
@@ -21,6 +22,22 @@ def study_key(uid: str, secret: bytes) -> str:
     A plain hash would not do: the UIDs of a site can be guessed and tried.
     """
     return hmac.new(secret, uid.encode(), hashlib.sha256).hexdigest()[:_KEY_DIGITS]
+
+
+def patient_mark(patient_id: str, issuer: str, secret: bytes) -> str:
+    """64 hexadecimal digits that stand for a patient; '' where there is no Patient ID.
+
+    Without the issuer a Patient ID names different people in different places, so that two issuers
+    give two marks, and an issuer that is absent gives a third.
+    """
+    patient_id, issuer = patient_id.strip(), issuer.strip()
+    if not patient_id:
+        return ""
+    # The length keeps an ID that ends like an issuer from being taken for one with that issuer.
+    said = f"{len(issuer)} {issuer}{patient_id}".encode()
+    # A key of its own: a Patient ID that looks like a UID must not give a name of the log.
+    key = hmac.new(secret, _PATIENT_MARK, hashlib.sha256).digest()
+    return hmac.new(key, said, hashlib.sha256).hexdigest()
 
 
 def read_secret(data_dir: Path) -> bytes:

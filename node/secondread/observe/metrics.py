@@ -1,4 +1,4 @@
-"""Numbers about intake, as a file that a monitoring system collects.
+"""Numbers about intake and results, as files that a monitoring system collects.
 
 The node has no web page yet, so the numbers are written in Prometheus' text format for the
 textfile collector of ``node_exporter``.
@@ -17,6 +17,50 @@ _OBJECT_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
 _GROUP_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _LABELLINGS_MAX = 2000
 _OTHER = "other"
+
+
+def write_registry(registry: CollectorRegistry, path: Path) -> None:
+    """Replace the file at ``path`` in one step, so that nobody reads half of it.
+
+    Everybody may read it, for the collector runs as another user and no patient is in it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path.parent.chmod(0o755)  # the node's umask keeps others out of all that it makes
+    # The collector takes what ends in .prom, and so not this.
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        draft.write_bytes(generate_latest(registry))
+        draft.chmod(0o644)
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def write_quarantine(path: Path, objects: Mapping[str, int]) -> None:
+    """Tell how many objects the gate has stopped and keeps, by kind, and when it last stopped one.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    registry = CollectorRegistry()
+    kept = Gauge(
+        "secondread_results_quarantined_objects",
+        "Result objects that the gate stopped and that are kept for a person.",
+        ("kind",),
+        registry=registry,
+    )
+    for kind, count in objects.items():
+        kept.labels(kind).set(count)
+    Gauge(
+        "secondread_results_quarantined_last_seconds",
+        "When the gate stopped an object last, in seconds since the epoch.",
+        registry=registry,
+    ).set_to_current_time()
+    write_registry(registry, path)
 
 
 class Metrics:
@@ -135,17 +179,7 @@ class Metrics:
             OSError: it cannot be written.
         """
         self._written_at.set_to_current_time()
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        path.parent.chmod(0o755)  # the node's umask keeps others out of all that it makes
-        # The collector takes what ends in .prom, and so not this.
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-        try:
-            draft.write_bytes(generate_latest(self._registry))
-            draft.chmod(0o644)
-            draft.replace(path)
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
+        write_registry(self._registry, path)
 
     def _bind_association(self, peer: str, outcome: str) -> Counter:
         if len(self._bound_associations) >= _LABELLINGS_MAX:

@@ -11,7 +11,15 @@ from secondread.domain.engine import Engine, Failed, Finished, Lost, Outcome, Ta
 from secondread.domain.job import Job
 from secondread.domain.states import JobState
 from secondread.errors import ManifestError, SecondReadError, WorkerLostError
-from secondread.inference.answer import load_labels
+from secondread.inference.answer import (
+    ANSWER_NAME,
+    MAPS_NAME,
+    PROBABILITIES_NAME,
+    load_answer,
+    load_labels,
+    load_maps,
+    load_probabilities,
+)
 from secondread.pipeline.work import attempt, claim, fail, queue_again, refuse
 from secondread.pipeline.workplace import LEASE_S, Workplace
 
@@ -92,6 +100,7 @@ class Infer:
                 if name in prepared.attributes
             },
             images_folder=str(prepared.images_folder or ""),
+            declared=manifest.declared,
         )
         ticket = self._engine.submit(task)
         self._flights[ticket] = _Flight(job, tuple(prepared.shape))
@@ -111,10 +120,8 @@ class Infer:
 
     def _accept(self, outcome: Finished, flight: _Flight) -> None:
         place, job = self._place, flight.job
-        labels = tuple(label.value for label in place.manifests[job.model_id].labels)
-        path = place.spool.work / job.key / LABELS_NAME
         try:
-            load_labels(path, flight.shape, labels)
+            self._check(job, flight.shape)
         except SecondReadError as error:
             fail(place, job, str(error), error.audit_code)
             return
@@ -128,6 +135,14 @@ class Infer:
                 detail={"seconds": outcome.seconds},
                 checks=[list(check) for check in outcome.checks],
             )
+
+    def _check(self, job: Job, shape: tuple[int, ...]) -> None:
+        manifest = self._place.manifests[job.model_id]
+        folder = self._place.spool.work / job.key
+        load_labels(folder / LABELS_NAME, shape, [label.value for label in manifest.labels])
+        load_probabilities(folder / PROBABILITIES_NAME, shape, manifest.declared.probabilities)
+        load_maps(folder / MAPS_NAME, shape, manifest.declared.maps)
+        load_answer(folder / ANSWER_NAME, manifest.output, shape)
 
     def _keep_checks(self, outcome: Finished, job: Job) -> None:
         failed = [name for name, _, _, _, passed in outcome.checks if not passed]

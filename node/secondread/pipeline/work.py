@@ -8,7 +8,7 @@ import structlog
 
 from secondread.domain.job import Job
 from secondread.domain.states import JobState
-from secondread.errors import NotAnalysedError, SecondReadError
+from secondread.errors import ClaimLostError, NotAnalysedError, SecondReadError
 from secondread.pipeline.workplace import ATTEMPTS_MAX, LEASE_S, Workplace
 
 log = structlog.stdlib.get_logger(__name__)
@@ -35,10 +35,24 @@ def claim(place: Workplace, states: Sequence[JobState], lease_s: float = LEASE_S
     return None
 
 
+def renew(place: Workplace, job: Job, lease_s: float = LEASE_S) -> None:
+    """Hold a claim longer, before the next part of a stage that has several.
+
+    Raises:
+        ClaimLostError: somebody else has it.
+    """
+    with place.ledger.begin() as change:
+        if not change.jobs.renew(job, place.owner, place.clock.now() + lease_s):
+            raise ClaimLostError(f"Job {job.id} is worked on by somebody else.")
+
+
 def attempt(place: Workplace, job: Job, action: Callable[[Job], None]) -> None:
     """Do one stage's work on a claimed job; a refusal or a failure ends up in the ledger."""
     try:
         action(job)
+    except ClaimLostError as error:
+        # Whoever has it brings it to its end; what was written here is what they write.
+        log.warning("job left to another", job=job.key, reason=str(error))
     except NotAnalysedError as error:
         refuse(place, job, str(error), error.outcome)
     except SecondReadError as error:

@@ -10,7 +10,7 @@ from secondread.dicom.pixels import Decoder
 from secondread.domain.clock import Clock
 from secondread.domain.instance import Instance
 from secondread.domain.job import Job
-from secondread.domain.network import ModelReference, Peer, Rule
+from secondread.domain.network import Destination, ModelReference, Peer, Rule
 from secondread.errors import NotFoundError
 from secondread.store import Ledger, Spool
 
@@ -31,6 +31,7 @@ class Workplace:
         device_serial: serial number of this installation.
         peers: those who send, by the administrator's names.
         decoder: decodes what is compressed; without it this process does.
+        destinations: where results can go and in which form, by the administrator's names.
     """
 
     ledger: Ledger
@@ -45,6 +46,7 @@ class Workplace:
     manifests: Mapping[str, Manifest]
     peers: Mapping[str, Peer] = field(default_factory=dict)
     decoder: Decoder | None = None
+    destinations: Mapping[str, Destination] = field(default_factory=dict)
 
     def rule(self, name: str) -> Rule | None:
         """The rule with this name, if it is still configured."""

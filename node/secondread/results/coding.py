@@ -1,4 +1,7 @@
-"""The coded concepts of the results, and which codes DICOM knows."""
+"""The coded concepts that several kinds of results share, and which codes DICOM knows.
+
+Those of the reports alone are in ``concepts``.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +17,6 @@ LEFT = PydicomCode("7771000", "SCT", "Left")
 RIGHT = PydicomCode("24028007", "SCT", "Right")
 LATERALITY = {"left": LEFT, "right": RIGHT}
 """PS3.16 CID 244."""
-
-MILLILITRE = PydicomCode("mL", "UCUM", "mL")
-HOUNSFIELD = PydicomCode("[hnsf'U]", "UCUM", "Hounsfield unit")
-NO_UNIT = PydicomCode("1", "UCUM", "no units")
-PIXELS = PydicomCode("{pixels}", "UCUM", "Pixels")
-MILLIMETRE = PydicomCode("mm", "UCUM", "mm")
-
-VOLUME = PydicomCode("118565006", "SCT", "Volume")
-MR_SIGNAL = PydicomCode("110852", "DCM", "MR signal intensity")
-CT_ATTENUATION = PydicomCode("112031", "DCM", "Attenuation Coefficient")
-MEAN = PydicomCode("373098007", "SCT", "Mean")
-STANDARD_DEVIATION = PydicomCode("386136009", "SCT", "Standard deviation")
-VOXEL_SUM = PydicomCode("126030", "DCM", "Sum of segmented voxel method for volume")
-SIGNAL = {"MR": (MR_SIGNAL, NO_UNIT), "CT": (CT_ATTENUATION, HOUNSFIELD)}
-"""What the voxels of a modality are, and their unit; other modalities get no statistics."""
-
-REPORT_TITLE = PydicomCode("126000", "DCM", "Imaging Measurement Report")
-QUALITATIVE_EVALUATIONS = PydicomCode("C0034375", "UMLS", "Qualitative Evaluations")
-SUMMARY_OF_ANALYSES = PydicomCode("111065", "DCM", "Summary of Analyses")
-SUCCEEDED = PydicomCode("111222", "DCM", "Succeeded")
-NOT_ATTEMPTED = PydicomCode("111225", "DCM", "Not Attempted")
-COMMENT = PydicomCode("121106", "DCM", "Comment")
 
 MODALITY_PROCEDURE = {
     "MR": codes.cid100.MRIUnspecifiedBodyRegion,

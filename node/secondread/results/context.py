@@ -40,12 +40,13 @@ _LONG_STRING = 64
 
 @dataclass(frozen=True, slots=True)
 class Predecessor:
-    """The report of an earlier version of a job."""
+    """The report of an earlier version of a job; ``model_version`` is of the model that made it."""
 
     study_instance_uid: str
     series_instance_uid: str
     sop_class_uid: str
     sop_instance_uid: str
+    model_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import deepcopy
 
 from pydicom.charset import convert_encodings, default_encoding
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.tag import BaseTag, Tag
@@ -133,7 +134,13 @@ CLINICAL_TRIAL = [
 """PS3.3 C.7.1.3 and C.7.2.3."""
 
 COPIED = (*PATIENT, *STUDY, *PATIENT_STUDY, *CLINICAL_TRIAL)
-_SPEAKS_FOR_COPIED = ("SpecificCharacterSet", "TimezoneOffsetFromUTC")
+UNICODE = "ISO_IR 192"
+"""UTF-8, as Specific Character Set names it."""
+_CHARACTER_SET = "SpecificCharacterSet"
+_NOT_ASCII_BELOW_128 = frozenset({"ISO_IR 13", "ISO 2022 IR 13"})
+"""JIS X 0201 has a yen sign and an overline where ASCII has a backslash and a tilde."""
+_PLAIN_BYTES = frozenset(b"\t\n\f\r") | frozenset(range(0x20, 0x7F))
+_SPEAKS_FOR_COPIED = (_CHARACTER_SET, "TimezoneOffsetFromUTC")
 _TEXTS = frozenset("AE AS CS DA DS DT IS LO LT PN SH ST TM UC UI UR UT".split())
 TYPE_2 = frozenset(
     [
@@ -172,8 +179,51 @@ def copy_identity(source: Dataset, result: Dataset) -> None:
     result.set_original_encoding(False, True, convert_encodings(said) if said else default_encoding)
 
 
+def declare_unicode(result: Dataset) -> None:
+    """Say that a result is written in UTF-8, where ``is_plain`` holds for its source.
+
+    ASCII is part of UTF-8, so that what was copied means the same as before, byte for byte.
+    """
+    result.SpecificCharacterSet = UNICODE
+    result.set_original_encoding(False, True, convert_encodings(UNICODE))
+
+
+def list_character_sets(source: Dataset) -> tuple[str, ...]:
+    """The values of Specific Character Set; empty where there is none."""
+    value = source.get(_CHARACTER_SET) or ()
+    return (str(value),) if isinstance(value, str) else tuple(str(one) for one in value)
+
+
+def is_plain(source: Dataset) -> bool:
+    """Whether all that is copied from a source is ASCII, in the bytes and in what they mean.
+
+    Escape sequences are not (PS3.5 6.1.2.5), and neither is the half of a Japanese set that looks
+    like ASCII.
+    """
+    if not _NOT_ASCII_BELOW_128.isdisjoint(list_character_sets(source)):
+        return False
+    return all(_is_plain(source, _tag(keyword)) for keyword in COPIED if keyword in source)
+
+
+def _is_plain(source: Dataset, tag: BaseTag) -> bool:
+    written = _as_written(source, tag)
+    if written is not None:
+        return _PLAIN_BYTES.issuperset(written.value or b"")
+    element = source[tag]
+    nested = element.value if element.VR == "SQ" else ()
+    within: Iterable[DataElement] = (one for item in nested for one in item.iterall())
+    return all(
+        _PLAIN_BYTES.issuperset(str(one.value).encode())
+        for one in (element, *within)
+        if one.VR in _TEXTS
+    )
+
+
 def find_differences(source: Dataset, result: Dataset) -> tuple[str, ...]:
-    """Keywords of patient and study attributes that differ; the values are not told."""
+    """Keywords of patient and study attributes that differ; the values are not told.
+
+    A result may say that it is in UTF-8 where all that it has from its source is ASCII.
+    """
     return tuple(
         keyword
         for keyword in (*_SPEAKS_FOR_COPIED, *COPIED)
@@ -182,6 +232,8 @@ def find_differences(source: Dataset, result: Dataset) -> tuple[str, ...]:
 
 
 def _is_same(source: Dataset, result: Dataset, keyword: str) -> bool:
+    if keyword == _CHARACTER_SET and list_character_sets(result) == (UNICODE,) and is_plain(source):
+        return True
     tag = _tag(keyword)
     ours, theirs = _as_written(result, tag), _as_written(source, tag)
     if ours is not None and theirs is not None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from secondread.bundles.manifest import Label
 from secondread.results.document import Document
-from secondread.results.measurements import StructureMeasurements
-from secondread.results.segmentation import SegmentationDocument
+from secondread.results.measurement.measurements import StructureMeasurements
+from secondread.results.segmentation.documents import SegmentationDocument
 
 
 @dataclass(frozen=True, slots=True)

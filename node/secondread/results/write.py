@@ -8,33 +8,35 @@ from pathlib import Path
 from typing import BinaryIO
 
 from secondread.domain.result import ResultObject
+from secondread.errors import GateError
 from secondread.results.analysis import Analysis
-from secondread.results.capture import make_captures
+from secondread.results.companions.capture import make_captures
+from secondread.results.companions.encapsulated import make_pdf
+from secondread.results.companions.key_objects import make_key_objects
+from secondread.results.companions.parametric_map import make_parametric_maps
+from secondread.results.companions.presentation import make_presentation_states
+from secondread.results.companions.structure_set import make_structure_set
+from secondread.results.companions.summary import make_summary
 from secondread.results.context import SR, ResultContext
 from secondread.results.document import Document
-from secondread.results.encapsulated import make_pdf
-from secondread.results.gate import check_segmentation
-from secondread.results.gate_report import Expectation, check_report
-from secondread.results.key_objects import make_key_objects
+from secondread.results.gate import check, check_refusal
+from secondread.results.gate.quarantine import keep
 from secondread.results.made import Made
-from secondread.results.measurements import measure
-from secondread.results.parametric_map import make_parametric_maps
-from secondread.results.presentation import make_presentation_states
-from secondread.results.report import make_refusal_report, make_report
-from secondread.results.segmentation import SegmentationDocument, make_segmentations
-from secondread.results.structure_set import make_structure_set
-from secondread.results.summary import make_summary
+from secondread.results.measurement.measurements import measure
+from secondread.results.report.document import make_refusal_report, make_report
+from secondread.results.segmentation.documents import make_segmentations
 
 RESULTS_FOLDER = "results"
 REPORT_NAME = f"{SR}.dcm"
 
 _BEFORE_THE_REPORT = (make_parametric_maps, make_structure_set)
+# The key objects name all the others, so they come last.
 _AFTER_THE_REPORT = (
-    make_key_objects,
     make_presentation_states,
     make_captures,
     make_summary,
     make_pdf,
+    make_key_objects,
 )
 
 
@@ -66,7 +68,12 @@ def make_documents(context: ResultContext, analysis: Analysis) -> Made:
         ResultError: the answer does not fit the volume or the manifest.
     """
     segmentations = make_segmentations(context, analysis)
-    measured = measure(context.analysed, analysis.labels, context.manifest.labels)
+    measured = measure(
+        context.analysed,
+        analysis.labels,
+        context.manifest.labels,
+        context.manifest.output.statistics,
+    )
     made = Made(segmentations, measured, segmentations)
     for make in _BEFORE_THE_REPORT:
         made = made.with_documents(make(context, analysis, made))
@@ -89,11 +96,8 @@ def write_refusal(context: ResultContext, reason: str, data_dir: Path) -> tuple[
         GateError: the report is not what it should be.
     """
     report = make_refusal_report(context, reason)
-    expected = Expectation(measured=(), segments={}, segmentation_uid="", refusal=reason)
     relative = relative_path(context, report)
-    place_file(
-        data_dir / relative, report.write, lambda path: check_report(path, context, expected)
-    )
+    place_file(data_dir, relative, report.write, lambda path: check_refusal(path, context, reason))
     return (_result_object(report, relative),)
 
 
@@ -102,28 +106,12 @@ def _place(
 ) -> ResultObject:
     relative = relative_path(context, document)
     place_file(
-        data_dir / relative,
+        data_dir,
+        relative,
         document.write,
-        lambda path: _check(path, context, analysis, made, document),
+        lambda path: check(path, context, analysis, made, document),
     )
     return _result_object(document, relative)
-
-
-def _check(
-    path: Path, context: ResultContext, analysis: Analysis, made: Made, document: Document
-) -> None:
-    """Let one object through the gate or raise ``GateError``."""
-    if isinstance(document, SegmentationDocument):
-        check_segmentation(path, context, analysis.labels, document.segments)
-    elif document.kind == SR:
-        first = made.segmentations[0] if made.segmentations else None
-        expected = Expectation(
-            measured=made.measured,
-            segments=first.segments if first else {},
-            segmentation_uid=first.sop_instance_uid if first else "",
-            refusal="",
-        )
-        check_report(path, context, expected)
 
 
 def _result_object(document: Document, relative: Path) -> ResultObject:
@@ -139,9 +127,16 @@ def relative_path(context: ResultContext, document: Document) -> Path:
 
 
 def place_file(
-    path: Path, write: Callable[[BinaryIO], None], pass_gate: Callable[[Path], None]
+    data_dir: Path,
+    relative: Path,
+    write: Callable[[BinaryIO], None],
+    pass_gate: Callable[[Path], None],
 ) -> None:
-    """Write beside, check what was written, flush, then rename: no reader sees half a file."""
+    """Write beside, check what was written, flush, then rename: no reader sees half a file.
+
+    What does not pass the gate is kept in the quarantine, and the error says where.
+    """
+    path = data_dir / relative
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     try:
@@ -151,6 +146,13 @@ def place_file(
             os.fsync(file.fileno())
         pass_gate(partial)
         partial.replace(path)
+    except GateError as error:
+        try:
+            kept = keep(partial, data_dir, relative, str(error))
+        except OSError:
+            # The sentence matters more than the object, which can be made again.
+            raise error from None
+        raise GateError(f"{error} The object is kept as '{kept}' in the data folder.") from None
     finally:
         partial.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)

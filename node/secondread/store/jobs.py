@@ -219,6 +219,15 @@ class Jobs:
         row = self._connection.execute(query).one()
         return bool(row.claimed_by == owner and row.attempts == record.attempts)
 
+    def renew(self, record: Job, owner: str, until: float) -> bool:
+        """Hold the claim of this attempt until then; False where it is held no more."""
+        statement = sa.update(job).where(
+            job.c.id == record.id,
+            job.c.claimed_by == owner,
+            job.c.attempts == record.attempts,
+        )
+        return self._connection.execute(statement.values(claimed_until=until)).rowcount == 1
+
     def postpone(self, record: Job, next_at: float, *, lost: bool = False) -> None:
         """Give a claim back; the job is tried again at ``next_at``, and this try does not count."""
         values: dict[str, Any] = {
@@ -249,6 +258,26 @@ class Jobs:
         """The jobs of a study, oldest first."""
         query = sa.select(job).where(job.c.study_id == study_id).order_by(job.c.id)
         return tuple(_record(row) for row in self._connection.execute(query))
+
+    def delivered_of_patient(self, record: Job, patient_mark: str, limit: int) -> Sequence[Job]:
+        """Analysed jobs of the same patient and model in other studies, delivered, newest first.
+
+        Args:
+            record: the job that asks; only what was planned in another study is found.
+            patient_mark: whose; '' is nobody.
+            limit: at most so many.
+        """
+        if not patient_mark:
+            return ()
+        query = sa.select(job).where(
+            job.c.patient_mark == patient_mark,
+            job.c.model_id == record.model_id,
+            job.c.study_id != record.study_id,
+            job.c.state == JobState.DELIVERED,
+            job.c.outcome != NOT_ANALYSED,
+        )
+        rows = self._connection.execute(query.order_by(job.c.id.desc()).limit(limit))
+        return tuple(_record(row) for row in rows)
 
     def keys_in(self, states: Collection[JobState]) -> frozenset[str]:
         """The keys of the jobs in these states."""

@@ -29,9 +29,19 @@ class Outbox:
         self._trail = trail
 
     def add(
-        self, job_id: int, destination: str, objects: Sequence[ResultObject], at: float
+        self,
+        job_id: int,
+        destination: str,
+        objects: Sequence[ResultObject],
+        at: float,
+        level: int = 0,
     ) -> None:
-        """Queue the objects of a job for a destination, to be sent in this order."""
+        """Queue the objects of a job for a destination, to be sent in this order.
+
+        Those of level 1 and more are held in reserve until ``fall_back`` wants them. What the
+        destination has got already, or is to get, is left out.
+        """
+        state = DeliveryState.RESERVED if level else DeliveryState.READY
         for sequence, item in enumerate(objects):
             known = sa.select(outbox.c.id).where(
                 outbox.c.destination == destination,
@@ -44,17 +54,53 @@ class Outbox:
                     job_id=job_id,
                     destination=destination,
                     sequence=sequence,
-                    level=0,
+                    level=level,
                     kind=item.kind,
                     sop_instance_uid=item.sop_instance_uid,
                     sop_class_uid=item.sop_class_uid,
                     path=item.path,
-                    state=DeliveryState.READY,
+                    state=state,
                     attempts=0,
                     next_at=at,
                     reason="",
                 )
             )
+
+    def fall_back(self, item: OutboxItem, at: float, refusal: str) -> bool:
+        """Let what is in reserve go instead of what a destination refused.
+
+        Everything of the same level that has not been sent yet is replaced, because it refers to
+        the refused object; what has been sent stays where it is. All of it is one transaction with
+        the trail rows that say why.
+
+        Args:
+            item: the object that was refused.
+            at: now.
+            refusal: what the destination said, a sentence.
+
+        Returns:
+            Whether there was anything in reserve; if not, nothing is changed.
+        """
+        rows = [one for one in self.of_job(item.job_id) if one.destination == item.destination]
+        levels = [
+            one.level
+            for one in rows
+            if one.state is DeliveryState.RESERVED and one.level > item.level
+        ]
+        if not levels:
+            return False
+        to = f"'{item.destination}'"
+        for one in rows:
+            if one.level == item.level and one.state is DeliveryState.READY:
+                text = f"Not sent, because {to} refused the segmentation that it goes with."
+                if one.id == item.id:
+                    text = f"{refusal} What is in reserve goes instead."
+                self.move(one, DeliveryState.REPLACED, at, text)
+        for one in rows:
+            if one.level == min(levels) and one.state is DeliveryState.RESERVED:
+                text = f"{to} refused the segmentation; this goes instead."
+                self.move(one, DeliveryState.READY, at, text)
+        return True
 
     def knows(self, sop_instance_uid: str) -> bool:
         """Whether an object was ever to be sent to anybody."""
@@ -125,7 +171,8 @@ class Outbox:
         return release_claims_of(self._connection, outbox, owner_prefix)
 
     def of_job(self, job_id: int) -> Sequence[OutboxItem]:
-        """The objects of a job, for every destination, in the order of sending."""
+        """The objects of a job, for every destination and level, in the order of sending."""
         query = sa.select(outbox).where(outbox.c.job_id == job_id)
-        rows = self._connection.execute(query.order_by(outbox.c.destination, outbox.c.sequence))
+        order = (outbox.c.destination, outbox.c.level, outbox.c.sequence)
+        rows = self._connection.execute(query.order_by(*order))
         return tuple(_record(row) for row in rows)

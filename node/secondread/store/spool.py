@@ -7,6 +7,7 @@
     spool/quarantine/<random>.dcm      other content under a known UID; kept for a person
     work/<job key>/                    what a worker sees: arrays only
     results/<job key>/                 the DICOM objects that go out
+    results/<job key>/<form>/          those in another form than the usual one
 """
 
 from __future__ import annotations
@@ -90,10 +91,17 @@ class Spool:
         sync_folder(path.parent)
         return target
 
-    def new_result_folder(self, job_key: str) -> None:
-        """Make the folder of a job's results, so that a power cut cannot take it again."""
-        (self.results / job_key).mkdir(mode=0o700, exist_ok=True)
+    def new_result_folder(self, job_key: str, form_mark: str = "") -> None:
+        """Make the folder of a job's results, so that a power cut cannot take it again.
+
+        Those in another form than the usual one have a folder of their own in there.
+        """
+        folder = self.results / job_key
+        folder.mkdir(mode=0o700, exist_ok=True)
         sync_folder(self.results)
+        if form_mark:
+            (folder / form_mark).mkdir(mode=0o700, exist_ok=True)
+            sync_folder(folder)
 
     def discard_incoming(self) -> int:
         """Remove what was being written when the node stopped; the number of files."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
+import mmap
 import os
 import signal
 import socket
@@ -17,13 +18,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from secondread.inference.worker.__main__ import main
+from secondread.domain.answer import (
+    AnsweredFinding,
+    AnsweredNumber,
+    AnsweredPlace,
+    ModelAnswer,
+)
+from secondread.inference.worker import __main__ as program
 from secondread.inference.worker.messages import Assignment
 from secondread.inference.worker.model import RUNTIMES
 from secondread.inference.worker.prediction import Check, Prediction
@@ -192,6 +200,23 @@ def answer_with_nan(_: str) -> None:
     time.sleep(60)
 
 
+def map_of_infinity_past_the_check(_: str) -> None:
+    """Write where the answer goes, and keep the worker from writing there."""
+
+    def write(file: int, *_: Any) -> None:
+        with mmap.mmap(file, 0) as room:
+            room[:] = np.full(len(room) // 4, np.inf, np.float32).tobytes()
+
+    program.write_maps = write
+
+
+def refuse_and_answer(_: str) -> None:
+    mine = next(one for one in gc.get_objects() if isinstance(one, Assignment) and one.job_key)
+    said = {"refusal": "Too dark.", "numbers": [["count", 1.0]]}
+    channel().send(answer(mine.job_key, attempt=mine.attempt, **said))
+    time.sleep(60)
+
+
 def crash(_: str) -> None:
     ctypes.string_at(0)
 
@@ -210,7 +235,8 @@ MISDEEDS: Mapping[str, Callable[[str], str | None]] = MappingProxyType(
             *(write_ten_gigabytes, fill_temporary_folder),
             *(take_memory_at_once, take_memory_bit_by_bit, sleep, spin_and_ignore_signals),
             *(print_megabytes, say_garbage, say_what_is_too_deep, say_without_end),
-            *(answer_for_another, answer_twice, answer_with_nan, crash, leave),
+            *(answer_for_another, answer_twice, answer_with_nan, refuse_and_answer),
+            *(map_of_infinity_past_the_check, crash, leave),
         )
     }
 )
@@ -221,6 +247,44 @@ LABELS: Mapping[str, Callable[[tuple[int, ...]], Any]] = MappingProxyType(
         "labels_of_another_shape": lambda shape: np.zeros((3, 3, 3), np.uint8),
         "labels_without_end": lambda shape: np.zeros((4 * shape[0], *shape[1:]), np.uint8),
         "labels_not_declared": lambda shape: np.full(shape, 77, np.uint8),
+    }
+)
+PROBABILITIES: Mapping[str, Callable[[tuple[int, ...]], Any]] = MappingProxyType(
+    {
+        "probabilities_of_another_shape": lambda shape: np.zeros((3, *shape), np.uint8),
+        "probabilities_of_another_type": lambda shape: np.zeros((2, *shape), np.float32),
+        "probabilities_without_end": lambda shape: np.zeros(
+            (2, 9 * shape[0], *shape[1:]), np.uint8
+        ),
+        "probabilities_that_are_none": lambda _: None,
+    }
+)
+MAPS: Mapping[str, Callable[[tuple[int, ...]], Any]] = MappingProxyType(
+    {
+        "map_of_infinity": lambda shape: {"heat": np.full(shape, np.inf, np.float32)},
+        "map_of_another_shape": lambda shape: {"heat": np.zeros((3, 3, 3), np.float32)},
+        "map_not_declared": lambda shape: {
+            name: np.zeros(shape, np.float32) for name in ("heat", "cold")
+        },
+        "map_that_is_none": lambda _: {},
+    }
+)
+SEEN = AnsweredFinding("seen", "present")
+SAID: Mapping[str, ModelAnswer] = MappingProxyType(
+    {
+        "number_not_declared": ModelAnswer(numbers=(AnsweredNumber("Doe^Jane", 1.0),)),
+        "number_of_nan": ModelAnswer(numbers=(AnsweredNumber("count", float("nan")),)),
+        "number_twice": ModelAnswer(numbers=(AnsweredNumber("count", 1.0),) * 2),
+        "finding_not_declared": ModelAnswer(findings=(AnsweredFinding("hidden", "present"),)),
+        "finding_of_another_value": ModelAnswer(findings=(AnsweredFinding("seen", "maybe"),)),
+        "finding_more_than_certain": ModelAnswer(findings=(replace(SEEN, probability=2),)),
+        "findings_without_end": ModelAnswer(
+            findings=(AnsweredFinding("seen", "present"),) * 10_000
+        ),
+        "place_elsewhere": ModelAnswer(places=(AnsweredPlace("peak", ((1e6, 0.0, 0.0),)),)),
+        "places_without_end": ModelAnswer(
+            places=(AnsweredPlace("peak", ((0.0, 0.0, 0.0),)),) * 300
+        ),
     }
 )
 
@@ -234,12 +298,21 @@ class Hostile:
 
     def predict(self, voxels: Any, affine_lps: Any) -> Prediction:
         """Do harm; what a misdeed has seen is told as a refusal."""
-        check = Check("harm", 1.0, 0.0, 1.0, True)
-        labels = LABELS.get(self._misdeed, lambda shape: np.zeros(shape, np.uint8))(voxels.shape)
+        check, shape = Check("harm", 1.0, 0.0, 1.0, True), voxels.shape
+        labels = LABELS.get(self._misdeed, lambda shape: np.zeros(shape, np.uint8))(shape)
+        probabilities = PROBABILITIES.get(self._misdeed, lambda _: np.zeros((2, *shape), np.uint8))
+        maps = MAPS.get(self._misdeed, lambda _: {"heat": np.zeros(shape, np.float32)})
         misdeed = MISDEEDS.get(self._misdeed, lambda _: None)
         seen = misdeed(self._target)
-        return Prediction(labels, None if seen is None else f"Seen: {seen}", (check,))
+        return Prediction(
+            labels,
+            None if seen is None else f"Seen: {seen}",
+            (check,),
+            probabilities(shape),
+            maps(shape),
+            SAID.get(self._misdeed, ModelAnswer()),
+        )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], {**RUNTIMES, "hostile": Hostile})
+    program.main(sys.argv[1], {**RUNTIMES, "hostile": Hostile})

@@ -20,11 +20,11 @@ from secondread.errors import (
     InvalidPredictionError,
     ModelError,
 )
-from secondread.inference.answer import check_labels
 from secondread.inference.containment.launch import Launch
 from secondread.inference.containment.limits import limits_of
 from secondread.inference.containment.survey import Containment, survey
-from secondread.inference.engines.exchange import Exchange, open_exchange, save_labels
+from secondread.inference.engines.exchange import Exchange, open_exchange
+from secondread.inference.engines.keeping import keep_answer
 from secondread.inference.engines.process import Fault, Worker
 from secondread.inference.worker.messages import Answer, Assignment
 
@@ -129,7 +129,7 @@ class LocalEngine:
             raise ModelError("Every slot of the engine is busy.")
         free.sort(key=lambda place: (place.model != model, place.worker is not None))
         place, started = free[0], time.monotonic()
-        exchange = open_exchange(Path(task.volume_path), task.images_folder)
+        exchange = open_exchange(Path(task.volume_path), task.images_folder, task.declared)
         try:
             worker = place.worker
             if worker is None or place.model != model:
@@ -147,6 +147,9 @@ class LocalEngine:
                 model_digest=model.digest,
                 affine_lps=rows,
                 attributes=dict(task.attributes),
+                parts=list(exchange.parts),
+                label_count=task.declared.probabilities,
+                maps=list(task.declared.maps),
             ),
             exchange.files,
         )
@@ -250,14 +253,12 @@ class LocalEngine:
         if answer.error:
             return Failed(ticket, answer.error, answer.audit_code)
         if not answer.refusal:
-            labels = running.exchange.answered()
             try:
-                check_labels(labels, task.labels)
-                save_labels(Path(task.labels_path), labels)
+                keep_answer(running.exchange, answer, task)
             except InvalidPredictionError as error:
                 return Failed(ticket, str(error), error.audit_code)
             except OSError as error:
-                return Lost(ticket, f"The disk did not take the label map: {error.strerror}.")
+                return Lost(ticket, f"The disk did not take the answer: {error.strerror}.")
         checks = tuple((n, v, low, high, ok) for n, v, low, high, ok in answer.checks)
         return Finished(ticket, answer.refusal, checks, time.monotonic() - running.started)
 

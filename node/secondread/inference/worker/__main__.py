@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,35 @@ import numpy as np
 
 from secondread.errors import (
     ForbiddenActError,
+    InvalidPredictionError,
     LimitExceededError,
     ModelError,
     SecondReadError,
 )
-from secondread.inference.worker.exchange import open_images, open_volume, write_labels
+from secondread.inference.said import as_rows
+from secondread.inference.worker.exchange import (
+    open_images,
+    open_volume,
+    write_labels,
+    write_maps,
+    write_probabilities,
+)
 from secondread.inference.worker.messages import (
     DESCRIPTORS_MAX,
+    IMAGES,
+    LABELS,
+    MAPS,
     MESSAGE_BYTES_MAX,
+    PROBABILITIES,
+    VOLUME,
     Answer,
     Assignment,
     decode,
+    fits,
     send,
 )
 from secondread.inference.worker.model import RUNTIMES, Builder, LoadedModel, load_model
+from secondread.inference.worker.prediction import Prediction
 
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FULL = {errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EMFILE}
@@ -92,29 +107,51 @@ def _read(channel: socket.socket, inbox: queue.SimpleQueue[_Work]) -> None:
 
 
 def _run(loaded: LoadedModel, work: _Work) -> Answer:
-    assignment, refusal, checks = work.assignment, "", []
-    if work.files:
-        volume, room, *archives = work.files
-        voxels = open_volume(volume)
-        told: dict[str, Any] = {"attributes": assignment.attributes}
-        if archives:
-            told["images"] = open_images(archives[0])
-        prediction = loaded.predict(voxels, np.asarray(assignment.affine_lps), told)
-        refusal = prediction.refusal or ""
-        checks = [
+    assignment = work.assignment
+    empty = Answer(assignment.job_key, assignment.attempt, "", [], "", "")
+    if not work.files:
+        return empty
+    files = dict(zip(assignment.parts, work.files, strict=True))
+    voxels = open_volume(files[VOLUME])
+    told: dict[str, Any] = {"attributes": assignment.attributes}
+    if IMAGES in files:
+        told["images"] = open_images(files[IMAGES])
+    prediction = loaded.predict(voxels, np.asarray(assignment.affine_lps), told)
+    answer = replace(
+        empty,
+        refusal=prediction.refusal or "",
+        checks=[
             (check.name, float(check.value), float(check.low), float(check.high), check.passed)
             for check in prediction.checks
-        ]
-        if not refusal:
-            write_labels(room, prediction.labels, voxels.shape)
-    return Answer(
-        job_key=assignment.job_key,
-        attempt=assignment.attempt,
-        refusal=refusal,
-        checks=checks,
-        error="",
-        audit_code="",
+        ],
     )
+    if answer.refusal:
+        return answer
+    _write(prediction, assignment, files, voxels.shape)
+    rows = as_rows(prediction.answer)
+    answer = replace(
+        answer, numbers=rows["numbers"], findings=rows["findings"], places=rows["places"]
+    )
+    if not fits(answer):
+        raise InvalidPredictionError(
+            f"The model answered {len(answer.numbers)} numbers, {len(answer.findings)} findings "
+            f"and {len(answer.places)} places, which is more than an answer may hold."
+        )
+    return answer
+
+
+def _write(
+    prediction: Prediction,
+    assignment: Assignment,
+    files: Mapping[str, int],
+    shape: tuple[int, ...],
+) -> None:
+    write_labels(files[LABELS], prediction.labels, shape)
+    if PROBABILITIES in files:
+        whole = (assignment.label_count, *shape)
+        write_probabilities(files[PROBABILITIES], prediction.probabilities, whole)
+    if MAPS in files:
+        write_maps(files[MAPS], prediction.maps, assignment.maps, shape)
 
 
 def _name(error: Exception) -> SecondReadError:

@@ -8,7 +8,7 @@ centre of a voxel in mm, x to the patient's left, y to posterior, z to the head 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ __all__ = [
     "normalise",
     "resample",
     "resample_back",
+    "sample_back",
 ]
 
 Float32 = NDArray[np.float32]
@@ -225,18 +226,37 @@ def resample_back(
         (slice, row, column) uint8, 0 outside the canonical grid.
     """
     labels = np.zeros(source_shape, np.uint8)
+    for at, rows in sample_back(channels, wanted, grid, source_shape, affine_lps):
+        labels[at] = decide(rows)
+    return labels
+
+
+def sample_back(
+    channels: Float32,
+    wanted: NDArray[np.bool_],
+    grid: CanonicalGrid,
+    source_shape: tuple[int, int, int],
+    affine_lps: Float64,
+) -> Iterator[tuple[tuple[int, NDArray[np.intp], NDArray[np.intp]], Float32]]:
+    """Interpolate channels at the source voxels of `resample_back`, a part of a slice at a time.
+
+    Gives where they lie, (slice, rows, columns), and the channels there, (voxel, channel).
+    """
     if not wanted.any():
-        return labels
+        return
     wanted = ndimage.binary_dilation(wanted, iterations=1)
     to_grid: Float64 = np.linalg.inv(grid.affine_ras) @ affine_to_ras(affine_lps)
     low, high = _source_box(wanted, np.linalg.inv(to_grid).astype(np.float64), source_shape)
     if (low >= high).any():
-        return labels
+        return
     table = np.ascontiguousarray(channels.reshape(-1, channels.shape[-1]))
-    rows, columns = np.meshgrid(
-        np.arange(low[1], high[1]), np.arange(low[2], high[2]), indexing="ij"
+    rows, columns = (
+        part.ravel()
+        for part in np.meshgrid(
+            np.arange(low[1], high[1]), np.arange(low[2], high[2]), indexing="ij"
+        )
     )
-    in_plane = to_grid[:3, 1:3] @ np.stack((rows.ravel(), columns.ravel())) + to_grid[:3, 3:]
+    in_plane = to_grid[:3, 1:3] @ np.stack((rows, columns)) + to_grid[:3, 3:]
     last = np.array(grid.shape)[:, None] - 1
     for index in range(low[0], high[0]):
         at = in_plane + to_grid[:3, :1] * index
@@ -246,18 +266,9 @@ def resample_back(
         keep &= wanted[near[0], near[1], near[2]]
         if not keep.any():
             continue
-        found = np.concatenate(
-            [
-                decide(_interpolate(table, at[:, part], grid.shape))
-                for part in np.array_split(
-                    np.flatnonzero(keep), 1 + int(keep.sum()) // ROWS_AT_ONCE
-                )
-            ]
-        )
-        plane = np.zeros(keep.shape, np.uint8)
-        plane[keep] = found
-        labels[index, low[1] : high[1], low[2] : high[2]] = plane.reshape(rows.shape)
-    return labels
+        for part in np.array_split(np.flatnonzero(keep), 1 + int(keep.sum()) // ROWS_AT_ONCE):
+            found = _interpolate(table, at[:, part], grid.shape)
+            yield (int(index), rows[part], columns[part]), found
 
 
 def _source_box(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import mmap
 import os
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from secondread.errors import InvalidPredictionError
+
+_PIECE_BYTES = 64 * 1024**2
 
 
 def open_volume(file: int) -> npt.NDArray[np.generic]:
@@ -44,14 +47,69 @@ def write_labels(file: int, labels: npt.NDArray[np.generic], shape: Sequence[int
     Raises:
         InvalidPredictionError: it is of another type or shape than asked for, or not finite.
     """
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        raise InvalidPredictionError("The model answered values that are not finite.")
-    if labels.dtype != np.uint8 or labels.shape != tuple(shape):
-        wanted = " x ".join(map(str, shape))
-        found = " x ".join(map(str, labels.shape))
+    _check(labels, np.uint8, shape, "")
+    _copy(file, labels, 0)
+
+
+def write_probabilities(
+    file: int, probabilities: npt.NDArray[np.generic] | None, shape: Sequence[int]
+) -> None:
+    """Copy probabilities ``(label, slice, row, column)`` into their room, one byte each.
+
+    Raises:
+        InvalidPredictionError: there are none, or they are of another type or shape.
+    """
+    if probabilities is None:
         raise InvalidPredictionError(
-            f"The model answered {labels.dtype} of shape {found}; asked for was uint8 of "
-            f"shape {wanted}."
+            "The model answered no probabilities, which its manifest promises."
         )
-    with mmap.mmap(file, labels.size) as room:
-        np.frombuffer(room, np.uint8)[:] = labels.reshape(-1)
+    _check(probabilities, np.uint8, shape, "probabilities of ")
+    _copy(file, probabilities, 0)
+
+
+def write_maps(
+    file: int,
+    maps: Mapping[str, npt.NDArray[np.generic]],
+    names: Sequence[str],
+    shape: Sequence[int],
+) -> None:
+    """Copy maps ``(slice, row, column)`` into their room, four bytes a voxel.
+
+    Raises:
+        InvalidPredictionError: one is absent, not declared, of another type or shape, or not
+            finite.
+    """
+    if set(maps) != set(names):
+        raise InvalidPredictionError(
+            "The model answered other maps than its manifest declares: "
+            f"{len(maps)} instead of {', '.join(names)}."
+        )
+    for index, name in enumerate(names):
+        _check(maps[name], np.float32, shape, f"the map '{name}' of ")
+        _copy(file, maps[name], index * maps[name].nbytes)
+
+
+def _check(values: npt.NDArray[np.generic], kind: Any, shape: Sequence[int], what: str) -> None:
+    if values.dtype.kind == "f" and not all(np.isfinite(part).all() for part in values):
+        raise InvalidPredictionError(f"The model answered {what}values that are not finite.")
+    if values.dtype != kind or values.shape != tuple(shape):
+        wanted = " x ".join(map(str, shape))
+        found = " x ".join(map(str, values.shape))
+        raise InvalidPredictionError(
+            f"The model answered {what}{values.dtype} of shape {found}; asked for was "
+            f"{np.dtype(kind)} of shape {wanted}."
+        )
+
+
+def _copy(file: int, values: npt.NDArray[np.generic], at: int) -> None:
+    """Write into a room piece by piece: a mapping counts as memory that the model takes."""
+    # Not with pwrite(2), which the limit on the length of files holds for.
+    content = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
+    done = 0
+    while done < len(content):
+        start = (at + done) // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+        before = at + done - start
+        size = min(_PIECE_BYTES, len(content) - done)
+        with mmap.mmap(file, before + size, offset=start) as room:
+            room[before:] = content[done : done + size]
+        done += size

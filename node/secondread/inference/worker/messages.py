@@ -1,7 +1,8 @@
 """What an engine and its worker say to each other: a JSON object a packet, over one Unix socket.
 
-With an assignment come descriptors: the volume, the room for the answer and, for a model that needs
-them, an archive of DICOM files. So a worker needs no path to anything that belongs to a job.
+With an assignment come descriptors: the volume, room for each array of the answer that the manifest
+declares and, for a model that needs them, an archive of DICOM files. So a worker needs no path to
+anything that belongs to a job.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import json
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from secondread.domain.technical import AttributeValue
 
 MESSAGE_BYTES_MAX = 64 * 1024
-DESCRIPTORS_MAX = 3
+
+VOLUME, LABELS, IMAGES = "volume", "labels", "images"
+PROBABILITIES, MAPS = "probabilities", "maps"
+DESCRIPTORS_MAX = 5
 
 Message = TypeVar("Message", "Assignment", "Answer")
 
@@ -25,6 +29,11 @@ class Assignment:
     """What a worker is asked to do; nothing in it derives from a study.
 
     Without descriptors the worker only loads the model.
+
+    Attributes:
+        parts: what each of the descriptors is, in the order in which they come.
+        label_count: how many labels a room for probabilities is for.
+        maps: the maps that a room for maps is for, in their order there.
     """
 
     job_key: str
@@ -33,11 +42,17 @@ class Assignment:
     model_digest: str
     affine_lps: list[list[float]]
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
+    parts: list[str] = field(default_factory=list)
+    label_count: int = 0
+    maps: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a worker answers; ``error`` is empty where the model ran to its end."""
+    """What a worker answers; ``error`` is empty where the model ran to its end.
+
+    ``numbers``, ``findings`` and ``places`` are rows as ``inference.said`` reads them.
+    """
 
     job_key: str
     attempt: int
@@ -45,6 +60,14 @@ class Answer:
     checks: list[tuple[str, float, float, float, bool]]
     error: str
     audit_code: str
+    numbers: list[list[Any]] = field(default_factory=list)
+    findings: list[list[Any]] = field(default_factory=list)
+    places: list[list[Any]] = field(default_factory=list)
+
+
+def fits(message: Assignment | Answer) -> bool:
+    """Whether a message is short enough for one packet."""
+    return len(json.dumps(asdict(message)).encode()) <= MESSAGE_BYTES_MAX
 
 
 def send(channel: socket.socket, message: Assignment | Answer, files: Sequence[int] = ()) -> None:

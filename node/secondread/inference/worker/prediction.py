@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from secondread.domain.answer import ModelAnswer
 
 __all__ = ["Check", "Prediction"]
 
@@ -29,8 +32,17 @@ class Prediction:
         labels: (slice, row, column) uint8 on exactly the grid that went in; all 0 after a refusal.
         refusal: one sentence that a person can act on, or None.
         checks: every check that was made, failed ones included.
+        probabilities: (label, slice, row, column) uint8, 255 is certain, in the order of the
+            labels; for a model whose manifest promises them, else None.
+        maps: (slice, row, column) float32 by name, all that the manifest declares.
+        answer: numbers, findings and places of those that the manifest declares.
+
+    Whatever goes with a refusal is dropped.
     """
 
     labels: NDArray[np.uint8]
     refusal: str | None
     checks: tuple[Check, ...]
+    probabilities: NDArray[np.uint8] | None = None
+    maps: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    answer: ModelAnswer = field(default_factory=ModelAnswer)

@@ -11,6 +11,11 @@
     high = 4000.0
     opening_mm = 2.0            # optional
     keep_largest = true         # optional
+
+A voxel's probability of a structure, where ``[output]`` promises one, is how far its value lies
+within ``low`` and ``high``: 0.5 at these, and 0 or 1 half of ``softness`` beside them. It is 0
+where another structure was written over it, or where it was removed. What else such a model can
+answer is in ``runtimes/measures.py``.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ from scipy import ndimage
 
 from secondread.errors import ManifestError
 from secondread.inference.worker.prediction import Check, Prediction
+from secondread.inference.worker.runtimes import measures
 
 __all__ = ["ClassicalRuntime"]
 
@@ -36,9 +42,15 @@ class ClassicalRuntime:
         """Read the structures.
 
         Raises:
-            ManifestError: a structure lacks its label or its range.
+            ManifestError: a structure lacks its label or its range, or the options ask for what
+                there is not.
         """
         self._smoothing_mm = float(manifest["preprocessing"].get("smoothing_mm", 0.0))
+        self._options = manifest["runtime"].get("options", {})
+        measures.check_options(self._options)
+        self._softness = float(self._options.get("softness", 0.0))
+        promised = manifest.get("output", {}).get("probabilities", False)
+        self._label_count = len(manifest.get("labels", ())) if promised else 0
         try:
             self._structures = tuple(
                 {
@@ -47,7 +59,7 @@ class ClassicalRuntime:
                     "low": float(row["low"]),
                     "high": float(row["high"]),
                 }
-                for row in manifest["runtime"]["options"]["structures"]
+                for row in self._options.get("structures", ())
             )
         except KeyError as error:
             raise ManifestError(
@@ -68,9 +80,40 @@ class ClassicalRuntime:
             return Prediction(labels, reason, (check,))
         if self._smoothing_mm:
             values = ndimage.gaussian_filter(values, self._smoothing_mm / spacing_mm)
+        room = (self._label_count, *values.shape) if self._label_count else None
+        probabilities = None if room is None else np.zeros(room, np.uint8)
         for structure in self._structures:
-            labels[self._mask(values, structure, spacing_mm)] = structure["label"]
-        return Prediction(labels, None, (check,))
+            mask, label = self._mask(values, structure, spacing_mm), structure["label"]
+            labels[mask] = label
+            if probabilities is not None:
+                self._weigh(values, structure, mask, probabilities)
+        volume = measures.Measured(values, labels, spacing_mm)
+        return Prediction(
+            labels,
+            None,
+            (check,),
+            probabilities,
+            measures.maps(volume, self._options),
+            measures.answer(volume, self._options),
+        )
+
+    def _weigh(
+        self,
+        values: npt.NDArray[np.float32],
+        structure: Mapping[str, Any],
+        mask: npt.NDArray[np.bool_],
+        probabilities: npt.NDArray[np.uint8],
+    ) -> None:
+        """Write the probabilities of a structure; ``mask`` is what was kept of it."""
+        low, high = structure["low"], structure["high"]
+        within = np.minimum(values - low, high - values)
+        if self._softness:
+            shares = np.clip(0.5 + within / self._softness, 0.0, 1.0)
+        else:
+            shares = mask.astype(np.float32)
+        shares[(within >= 0) & ~mask] = 0.0
+        probabilities[:, mask] = 0
+        probabilities[structure["label"] - 1] = np.rint(255 * shares)
 
     def _mask(
         self,

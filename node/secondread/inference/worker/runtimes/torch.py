@@ -18,6 +18,9 @@ counts. With ``keep_largest`` the same holds for all outputs and the classes in 
 together, and what hangs on by a bridge of less than ``bridge_mm`` is cut off. With more than one
 pass, the next is centred on what the last one found, if that lies ``recentre_above_mm`` off: on its
 middle, or ``recentre_below_top_mm`` below its top.
+
+Where ``[output]`` promises probabilities, that of a label is the sum over the classes that become
+it, 0 where no label is looked for. Numbers, findings, places and maps this runtime does not give.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from scipy import ndimage
 
+from secondread.errors import ManifestError
 from secondread.inference.worker import canonical, envelope
 from secondread.inference.worker.networks import build
 from secondread.inference.worker.prediction import Prediction
@@ -42,6 +46,9 @@ __all__ = ["TorchRuntime"]
 PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 POSSIBLE = 0.05
 """Where no class but the background is likelier than this, no label is looked for."""
+
+_CERTAIN = 255.0
+"""How a probability of 1 is kept."""
 
 
 class TorchRuntime:
@@ -56,6 +63,7 @@ class TorchRuntime:
             device: a torch device, such as ``cpu`` or ``cuda:0``.
 
         Raises:
+            ManifestError: the manifest declares what this runtime does not give.
             ValueError: the manifest names a network, measure or precision that does not exist, or
                 weights that do not fit the network.
         """
@@ -78,6 +86,11 @@ class TorchRuntime:
         self._keep_largest = bool(decoding.get("keep_largest", False))
         bridge_mm = float(decoding.get("bridge_mm", 0.0))
         self._bridge_voxels = round(bridge_mm / 2 / float(self._preprocessing["spacing_mm"]))
+        output = manifest.get("output", {})
+        if output.get("maps"):
+            raise ManifestError("The torch runtime gives no maps, which the manifest declares.")
+        self._gives_probabilities = bool(output.get("probabilities", False))
+        self._weights = _label_weights(self._pairs, len(manifest.get("labels", ())))
         self._network = build(runtime["network"], options.get("network", {}))
         weights = load_file(folder / runtime["weights"])
         try:
@@ -125,8 +138,17 @@ class TorchRuntime:
         if refusal is not None:
             return Prediction(nothing, refusal, checks)
         shape = (voxels.shape[0], voxels.shape[1], voxels.shape[2])
-        labels = canonical.resample_back(channels, shown, grid, shape, affine, self._decide)
-        return Prediction(labels, None, checks)
+        labels, probabilities = nothing, self._room(shape)
+        for at, rows in canonical.sample_back(channels, shown, grid, shape, affine):
+            labels[at] = self._decide(rows)
+            if probabilities is not None:
+                probabilities[:, *at] = self._weigh(rows)
+        return Prediction(labels, None, checks, probabilities)
+
+    def _room(self, shape: tuple[int, int, int]) -> NDArray[np.uint8] | None:
+        if not self._gives_probabilities:
+            return None
+        return np.zeros((self._weights.shape[1] // 2, *shape), np.uint8)
 
     def _run(
         self,
@@ -210,6 +232,32 @@ class TorchRuntime:
         right = 0 if self._side is None else (rows[:, -1] > 0.5).astype(np.intp)
         labels: NDArray[np.uint8] = self._pairs[winner, right]
         return labels
+
+    def _weigh(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Give the probability of each label, (label, voxel), of rows of probabilities.
+
+        That of a class on one side is that of the class times that of the side.
+        """
+        left, right = np.split(rows[:, : len(self._pairs)] @ self._weights, 2, axis=1)
+        if self._side is not None:
+            left += rows[:, -1:] * right
+        np.clip(left, 0, _CERTAIN, out=left)
+        left += 0.5
+        scaled: NDArray[np.uint8] = left.T.astype(np.uint8)
+        return scaled
+
+
+def _label_weights(pairs: NDArray[np.uint8], count: int) -> NDArray[np.float32]:
+    """Give how much each class counts for each label, (class, 2 · label), of `_CERTAIN`.
+
+    The first half is for the left, the second what changes on the right.
+    """
+    weights = np.zeros((2, len(pairs), count), np.float32)
+    for number, sides in enumerate(pairs):
+        for side, label in enumerate(sides):
+            if 0 < label <= count:
+                weights[side, number, label - 1] = _CERTAIN
+    return np.hstack((weights[0], weights[1] - weights[0]))
 
 
 def _middle(

@@ -1,0 +1,1 @@
+"""What goes besides segmentation and report, where a destination wants it."""

@@ -1,0 +1,1 @@
+"""Numbers about structures, and where they are measured."""

@@ -1,0 +1,1 @@
+"""Segmentations: segments, frames and pixels, streamed to their file."""
