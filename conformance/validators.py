@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-TIMEOUT_S = 180.0
+TIMEOUT_S = 900.0
 _JAVA_FOLDER = Path("/usr/share/java")
 
 

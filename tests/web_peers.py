@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import ssl
 import threading
@@ -13,10 +14,17 @@ from email.parser import BytesParser
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
 
+from secondread.access.tls import server_context
+from secondread.delivery.web_target import TimeLimits, WebTarget
+from tests.certificates import Certificates
+
+PATIENT = TimeLimits(connect_s=5.0, each_s=30.0, whole_s=60.0)
+QUICK = TimeLimits(connect_s=5.0, each_s=1.0, whole_s=20.0)
 JSON = "application/dicom+json"
 XML = "application/dicom+xml"
 
@@ -189,3 +197,80 @@ def _item(uid: str, reason: int, reason_tag: str) -> dict[str, Any]:
     if reason:
         item[reason_tag] = {"vr": "US", "Value": [reason]}
     return item
+
+
+def uids_of(paths: list[Path]) -> list[str]:
+    """Their SOP Instance UIDs."""
+    return [str(dcmread(path).SOPInstanceUID) for path in paths]
+
+
+def target(peer: WebPeer, limits: TimeLimits = PATIENT, **fields: Any) -> WebTarget:
+    """It as a destination."""
+    return WebTarget("pacs", peer.url, limits=limits, **fields)
+
+
+def store_all(talk: Conversation, asked: Asked) -> None:
+    """Answer as a server that stores everything."""
+    talk.say(200, response(dict.fromkeys(asked.uids, 0)), Content_Type=JSON)
+
+
+def make_large(path: Path, size_bytes: int) -> Path:
+    """The same object with so many bytes of pixels."""
+    head = path.read_bytes()
+    with path.open("wb") as file:
+        file.write(head[: head.index(b"\xe0\x7f\x10\x00")])
+        file.write(b"\xe0\x7f\x10\x00OW\x00\x00" + size_bytes.to_bytes(4, "little"))
+        file.truncate(file.tell() + size_bytes)
+    return path
+
+
+def server_side(certificates: Certificates) -> ssl.SSLContext:
+    """A server that asks nobody for a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.server.certificate, certificates.server.key)
+    return context
+
+
+@contextlib.contextmanager
+def tls_before(port: int, certificates: Certificates) -> Iterator[int]:
+    """A TLS end that wants a certificate, in front of a plain port; gives its own port."""
+
+    def serve() -> None:
+        while not over.is_set():
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                continue
+            connection.settimeout(10)
+            try:
+                secure = context.wrap_socket(connection, server_side=True)
+            except OSError:
+                connection.close()
+                continue
+            with secure, socket.create_connection(("127.0.0.1", port)) as onward:
+                exchange_bytes(secure, onward)
+
+    context = server_context(certificates.settings())
+    over = threading.Event()
+    thread = threading.Thread(target=serve)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            over.set()
+            thread.join()
+
+
+def exchange_bytes(one: socket.socket, other: socket.socket) -> None:
+    """What comes from one goes to the other, until one of them has said all."""
+    ends = {one: other, other: one}
+    with contextlib.suppress(OSError):
+        while True:
+            waiting = [end for end in ends if isinstance(end, ssl.SSLSocket) and end.pending()]
+            for end in waiting or select.select(list(ends), [], [], 30)[0]:
+                content = end.recv(65_536)
+                if not content:
+                    return
+                ends[end].sendall(content)

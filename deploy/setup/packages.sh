@@ -11,6 +11,7 @@ declare -A purpose=(
   [chromium]="the browser of the slow tests with OHIF"
   [dcmtk]="DCMTK's storescu, echoscu and dsrdump in the tests"
   [mricron-data]="a whole MR head for the demo (a skull-stripped one takes its place)"
+  [fonts-droid-fallback]="Chinese letters in reports as PDF (the reader's own font takes its place)"
   [tesseract-ocr]="finding burned-in text in exports (the option find-text says that it cannot do without)"
   [libpixelmed-java]="PixelMed's validator in the slow tests"
   [default-jre-headless]="PixelMed's validator in the slow tests"

@@ -10,6 +10,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, MRImageStorage
 
+from secondread.dicom.commitment_report import STORAGE_COMMITMENT_PUSH, WELL_KNOWN_INSTANCE
 from secondread.domain.commitment import Commitment, CommitmentState
 from secondread.domain.network import Service
 from secondread.errors import LedgerError
@@ -25,7 +26,6 @@ from secondread.intake.dimse import (
     Report,
     Request,
 )
-from secondread.intake.event_report import STORAGE_COMMITMENT_PUSH, WELL_KNOWN_INSTANCE
 from tests.service_cases import (
     CALLER,
     EXPLICIT_BIG,

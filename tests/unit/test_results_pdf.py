@@ -11,7 +11,8 @@ from secondread.domain.answer import AnsweredFinding, AnsweredNumber, ModelAnswe
 from secondread.domain.code import Code
 from secondread.domain.form import Language
 from secondread.results.analysis import Analysis
-from secondread.results.companions.pdf_text import mark_up
+from secondread.results.companions import pdf_text
+from secondread.results.companions.pdf_text import EMBEDDED, mark_up
 from secondread.results.companions.sheet import lay_out
 from secondread.results.earlier import EarlierReport
 from secondread.results.identity import find_differences
@@ -138,6 +139,25 @@ def test_the_change_since_an_earlier_report_is_there(case, tmp_path):
     assert left.change in text
 
 
+@pytest.fixture
+def without_font(monkeypatch):
+    """A system without a font for Chinese."""
+    monkeypatch.setattr(pdf_text, "_load_embedded", lambda: None)
+
+
+def fonts_of(pdf):
+    """The fonts of all pages by name, and whether each is in the file."""
+    fonts = [
+        font.get_object()
+        for page in read_pdf(pdf).pages
+        for font in page["/Resources"]["/Font"].values()
+    ]
+    return {
+        str(font["/BaseFont"]): "/FontFile2" in font.get("/FontDescriptor", {}) for font in fonts
+    }
+
+
+@pytest.mark.usefixtures("without_font")
 def test_names_of_other_scripts_are_written_in_their_signs(case, tmp_path):
     changed = change_sources(
         case, SpecificCharacterSet="ISO_IR 192", PatientName="Wang^XiaoDong=王^小东"
@@ -155,18 +175,31 @@ def test_a_chinese_report_is_a_chinese_pdf(case, tmp_path):
     sheet = lay_out(transcribe(written["sr"]), "")
     assert (sheet.language, sheet.is_research) == (Language.CHINESE, True)
     assert sheet.entries[0].name.endswith("左")
-    fonts = {
-        str(font.get_object()["/BaseFont"])
-        for page in read_pdf(written["pdf"]).pages
-        for font in page["/Resources"]["/Font"].values()
-    }
-    assert any(name.startswith("/STSong-Light") for name in fonts)
     (description,) = (
         item.TextValue
         for item in written["ko"].ContentSequence
         if item.ValueType == "TEXT" and item.ConceptNameCodeSequence[0].CodeValue == "113012"
     )
     assert "的分析结果" in description
+
+
+@pytest.mark.usefixtures("without_font")
+def test_without_a_font_of_the_system_the_readers_own_is_asked_for(case, tmp_path):
+    pdf = write(case, tmp_path, pdf=True, language=Language.CHINESE)["pdf"]
+    assert any(name.startswith("/STSong-Light") for name in fonts_of(pdf))
+
+
+def test_with_a_font_of_the_system_what_is_needed_of_it_is_in_the_file(case, tmp_path):
+    if pdf_text._load_embedded() is None:
+        pytest.skip("no font for Chinese: install the package fonts-droid-fallback")
+    written = write(case, tmp_path / "a", pdf=True, language=Language.CHINESE)
+    found = fonts_of(written["pdf"])
+    assert [inside for name, inside in found.items() if name.endswith(EMBEDDED)] == [True]
+    assert not any(name.startswith("/STSong") for name in found)
+    # The whole font has four megabytes.
+    assert len(written["pdf"].EncapsulatedDocument) < 1_500_000
+    again = write(case, tmp_path / "b", pdf=True, language=Language.CHINESE)
+    assert again["pdf"].EncapsulatedDocument == written["pdf"].EncapsulatedDocument
 
 
 def test_where_nothing_was_found_there_is_no_picture(case, tmp_path):

@@ -122,13 +122,12 @@ def test_highdicom_has_the_probabilities_in_patient_space(tmp_path, plane):
         ) == in_patient_space(probabilities[label.value - 1], case.context.volume.affine_lps)
 
 
-def test_a_label_map_is_an_object_of_its_own_class_and_has_no_segment_for_its_background(
-    tmp_path, case
-):
+def test_a_label_map_is_an_object_of_its_own_class_with_its_background_last(tmp_path, case):
     (document,) = make(case, SegmentationKind.LABELMAP)
     found = pydicom.dcmread(written(document, tmp_path))
     assert found.SOPClassUID == LABEL_MAP_SEGMENTATION_STORAGE
-    assert [int(item.SegmentNumber) for item in found.SegmentSequence] == [1, 2, 3, 4]
+    assert [int(item.SegmentNumber) for item in found.SegmentSequence] == [1, 2, 3, 4, 0]
+    assert found.SegmentSequence[-1].SegmentedPropertyTypeCodeSequence[0].CodeValue == "125040"
     assert (found.PixelPaddingValue, found.BitsAllocated, found.SegmentsOverlap) == (0, 8, "NO")
     assert [str(item.DimensionIndexPointer) for item in found.DimensionIndexSequence] == [
         "(0020,0032)"
@@ -184,7 +183,7 @@ def test_objects_of_one_series_are_told_apart(case):
     assert len({header.SOPInstanceUID for header in headers}) == 4
     assert [int(header.InstanceNumber) for header in headers] == [1, 2, 3, 4]
     assert [list(document.segments) for document in documents] == [[1]] * 4
-    tracking = [header.SegmentSequence[-1].TrackingUID for header in headers]
+    tracking = [header.SegmentSequence[0].TrackingUID for header in headers]
     together = make(case)[0].header.SegmentSequence
     assert tracking == [item.TrackingUID for item in together]
 
@@ -215,7 +214,7 @@ def test_other_forms_are_other_objects_that_track_the_same_structures(case):
     ]
     assert len({header.SOPInstanceUID for header in forms}) == len(forms)
     assert len({header.SeriesInstanceUID for header in forms}) == len(forms)
-    assert len({header.SegmentSequence[-1].TrackingUID for header in forms}) == 1
+    assert len({header.SegmentSequence[0].TrackingUID for header in forms}) == 1
 
 
 def test_probabilities_may_overlap_and_the_other_kinds_do_not(case):

@@ -47,7 +47,7 @@ def words(monkeypatch):
         ImageDraw.ImageDraw.text(pen, at, text, fill, find_font(size_px), anchor)
 
     for module in ("summary", "picture"):
-        monkeypatch.setattr(f"secondread.results.{module}.write", write_and_see)
+        monkeypatch.setattr(f"secondread.results.companions.{module}.write", write_and_see)
     return seen
 
 

@@ -6,10 +6,8 @@ failed is skipped. A second connection is opened only to find out what else is s
 
 from __future__ import annotations
 
-import queue
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -18,14 +16,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from secondread.access.tls import client_context
-from secondread.delivery.conversation import (
-    Accepted,
-    Conversation,
-    ConversationError,
-    Ending,
-    abort_pdu,
-    request_pdu,
-)
+from secondread.delivery.association import Offer, request_pdu
+from secondread.delivery.conversation import ECHO_SYNTAXES, Accepted, Conversation
 from secondread.delivery.handshake import (
     NotTlsError,
     alert_sentence,
@@ -35,15 +27,10 @@ from secondread.delivery.handshake import (
     shake_hands,
     speaks_tls,
 )
+from secondread.delivery.link import ABORT_PDU, ConversationError, Ending
+from secondread.delivery.reach import Place, connect, look_up, open_connection
 from secondread.delivery.store_scu import SUCCESS, Address, meaning_of
-from secondread.delivery.wording import (
-    TLS_PORT,
-    WEB_SERVER,
-    abortion,
-    connection_trouble,
-    rejection,
-    unknown_name,
-)
+from secondread.delivery.wording import NOT_DICOM_SPOKEN, TLS_PORT, WEB_SERVER, abortion, rejection
 from secondread.dicom.contexts import VERIFICATION
 from secondread.domain.network import TlsSettings
 from secondread.errors import DeliveryError, PeerRefusedError, PeerUnreachableError
@@ -169,8 +156,8 @@ class _Visit:
     call: Call
     stack: ExitStack
     context: ssl.SSLContext | None
-    places: list[tuple[int, str]] = field(default_factory=list)
-    place: tuple[int, str] = (socket.AF_INET, "")
+    places: list[Place] = field(default_factory=list)
+    place: Place = (socket.AF_INET, "")
     connection: socket.socket | None = None
     conversation: Conversation | None = None
     accepted: Accepted | None = None
@@ -187,7 +174,7 @@ class _Visit:
     def resolve(self) -> Found:
         """Ask for the addresses of the name."""
         host = self.call.address.host
-        self.places = _look_up(host, self.call.address.port, self.call.address.timeout_s)
+        self.places = look_up(host, self.call.address.port, self.call.address.timeout_s)
         found = ", ".join(address for _, address in self.places)
         if found == host:
             return Outcome.OK, f"{host} is an address, no name."
@@ -195,37 +182,12 @@ class _Visit:
 
     def connect(self) -> Found:
         """Open a TCP connection to the first address that takes one."""
-        troubles = []
-        deadline = time.monotonic() + self.call.address.timeout_s
-        for index, place in enumerate(self.places):
-            left = deadline - time.monotonic()
-            patience = left / (len(self.places) - index)
-            if patience <= 0:
-                break
-            try:
-                connection = self.open(place, patience)
-            except OSError as error:
-                troubles.append(connection_trouble(error, place[1], self.call.address.port))
-                continue
-            self.connection, self.place = connection, place
-            self.stack.enter_context(closing(connection))
-            others = f" Before that: {' '.join(troubles)}" if troubles else ""
-            return Outcome.OK, f"{place[1]}:{self.call.address.port} takes connections.{others}"
-        raise PeerUnreachableError(" ".join(troubles))
-
-    def open(self, place: tuple[int, str], timeout_s: float) -> socket.socket:
-        """A new connection."""
-        family, address = place
-        connection = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(timeout_s)
-            connection.connect((address, self.call.address.port))
-            connection.settimeout(self.call.address.timeout_s)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        address = self.call.address
+        reached = connect(self.places, address.port, address.timeout_s)
+        self.connection, self.place = reached.connection, reached.place
+        self.stack.enter_context(closing(reached.connection))
+        others = f" Before that: {' '.join(reached.troubles)}" if reached.troubles else ""
+        return Outcome.OK, f"{self.place[1]}:{address.port} takes connections.{others}"
 
     def secure(self) -> Found:
         """Put TLS on the connection."""
@@ -258,12 +220,12 @@ class _Visit:
 
     def not_tls(self) -> str:
         """What is spoken where TLS is not."""
-        request = request_pdu(self.call.address, [VERIFICATION.uid])
+        request = request_pdu(self.call.address, [Offer(VERIFICATION.uid, ECHO_SYNTAXES)])
         try:
             with closing(self.probe()) as again:
                 again.sendall(request)
                 start = again.recv(6)
-                again.sendall(abort_pdu())
+                again.sendall(ABORT_PDU)
         except OSError:
             start = b""
         if start[:1] in (b"\x02", b"\x03", b"\x07") and start[1:2] == b"\x00":
@@ -280,7 +242,9 @@ class _Visit:
 
     def probe(self) -> socket.socket:
         """A second connection to the same address."""
-        return self.open(self.place, min(_PROBE_S, self.call.address.timeout_s))
+        address = self.call.address
+        patience_s = min(_PROBE_S, address.timeout_s)
+        return open_connection(self.place, address.port, patience_s, address.timeout_s)
 
     def associate(self) -> Found:
         """Ask for the association, with the contexts that are of interest."""
@@ -341,7 +305,7 @@ class _Visit:
         match error.ending:
             case Ending.SILENT | Ending.CLOSED if self.is_tls_port():
                 return PeerRefusedError(TLS_PORT)
-            case Ending.SILENT:
+            case Ending.SILENT | Ending.STALLED:
                 return PeerUnreachableError(
                     f"It took the connection and then was silent for {address.timeout_s:g} s: its "
                     "service may hang or be busy, or this is no DICOM port."
@@ -362,11 +326,8 @@ class _Visit:
                 return rejection(address, *error.detail)
             case Ending.ABORTED:
                 return abortion(*error.detail)
-            case Ending.GARBAGE:
-                return PeerRefusedError(
-                    "It answers with something that is not DICOM: correct the port, or see what "
-                    "runs there."
-                )
+            case Ending.GARBAGE | Ending.RELEASED:
+                return PeerRefusedError(NOT_DICOM_SPOKEN)
 
     def is_tls_port(self) -> bool:
         """Whether it says nothing to plain DICOM because it speaks TLS."""
@@ -378,35 +339,6 @@ class _Visit:
             return False
         with closing(connection):
             return speaks_tls(connection)
-
-
-def _look_up(host: str, port: int, timeout_s: float) -> list[tuple[int, str]]:
-    """The addresses of a name, in the order in which the system would try them.
-
-    The system's own patience with a dead name server has no limit that could be set, so the
-    question is asked in a thread that is left behind.
-    """
-    answers: queue.SimpleQueue[list[tuple[int, str]] | OSError] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            answers.put(error if isinstance(error, OSError) else OSError(str(error)))
-        else:
-            answers.put(list(dict.fromkeys((entry[0], str(entry[4][0])) for entry in found)))
-
-    threading.Thread(target=ask, daemon=True, name="name look-up").start()
-    try:
-        answer = answers.get(timeout=timeout_s)
-    except queue.Empty:
-        raise PeerUnreachableError(
-            f"No name server tells who '{host}' is within {timeout_s:g} s: give its address, or "
-            "mend name resolution on this machine."
-        ) from None
-    if isinstance(answer, OSError):
-        raise PeerUnreachableError(unknown_name(host, answer))
-    return answer
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import errno
 import socket
+from enum import StrEnum
 
+from secondread.delivery.handshake import alert_sentence
+from secondread.delivery.link import ConversationError, Ending
 from secondread.delivery.store_scu import Address
 from secondread.errors import DeliveryError, PeerRefusedError, PeerUnreachableError
 
 TLS_PORT = "It speaks TLS on this port: call with TLS (--tls), or call its plain port."
 WEB_SERVER = "A web server answers on this port, not DICOM: correct the port."
+NOT_DICOM_SPOKEN = (
+    "It answers with something that is not DICOM: correct the port, or see what runs there."
+)
 
 # PS3.8 table 9-21, by (source, reason): why, and what to do; {…} as in Address.
 _REJECTIONS = {
@@ -73,6 +79,61 @@ def abortion(source: int, reason: int) -> DeliveryError:
         f"It aborted of its own will (source {source}, reason {reason}): it may not want this "
         "caller, or be overloaded; see its log."
     )
+
+
+class Stage(StrEnum):
+    """How far a delivery had come when it broke."""
+
+    ASSOCIATION = "association"
+    """The association was being asked for."""
+    SENDING = "sending"
+    """The object was not wholly sent, so that it cannot have been stored."""
+    ANSWER = "answer"
+    """All was sent and nothing answered: whether it was stored is not known."""
+    ECHO = "echo"
+    """An echo was asked for."""
+
+
+_WHEN = {
+    Stage.ASSOCIATION: "instead of answering the request for an association",
+    Stage.SENDING: "while the object was being sent, so that it has not been stored",
+    Stage.ANSWER: "before it answered, so that nobody knows whether it has stored the object",
+    Stage.ECHO: "instead of answering a C-ECHO",
+}
+_AGAIN = "It may be tried again."
+
+
+def broken_off(
+    error: ConversationError, stage: Stage, address: Address, has_certificate: bool
+) -> DeliveryError:
+    """A delivery that broke, as an error that says whether it may be tried again."""
+    when = _WHEN[stage]
+    match error.ending:
+        case Ending.REJECTED:
+            return rejection(address, *error.detail)
+        case Ending.TLS_ALERT:
+            return PeerRefusedError(alert_sentence(str(error.detail[0]), has_certificate))
+        case Ending.TLS_SPOKEN if stage is Stage.ASSOCIATION:
+            return PeerRefusedError(TLS_PORT)
+        case Ending.HTTP if stage is Stage.ASSOCIATION:
+            return PeerRefusedError(WEB_SERVER)
+        case Ending.ABORTED:
+            why = str(abortion(*error.detail)).removesuffix(".")
+            return PeerUnreachableError(f"{why}. That was {when}. {_AGAIN}")
+        case Ending.STALLED:
+            found = f"It stopped reading for {address.timeout_s:g} s {when}."
+        case Ending.SILENT:
+            half = f", {error.detail[0]}," if error.detail else ""
+            found = f"It was silent for {address.timeout_s:g} s{half} {when}."
+        case Ending.CLOSED:
+            half = f", {error.detail[0]}," if error.detail else ""
+            found = f"It closed the connection{half} {when}."
+        case Ending.RELEASED:
+            found = f"It asked to end the association {when}."
+        case Ending.GARBAGE | Ending.HTTP | Ending.TLS_SPOKEN:
+            what = error.detail[0] if error.detail else "something that is not DICOM"
+            found = f"It sent {what} {when}; its software may be at fault: see its log."
+    return PeerUnreachableError(f"{found} {_AGAIN}")
 
 
 def unknown_name(host: str, error: OSError) -> str:

@@ -19,6 +19,17 @@ from functools import partial
 
 import structlog
 
+from secondread.dicom.commitment_report import (
+    REFERENCED_CLASS,
+    REFERENCED_INSTANCE,
+    REFERENCED_SOPS,
+    REQUEST_STORAGE_COMMITMENT,
+    STORAGE_COMMITMENT_PUSH,
+    TRANSACTION_UID,
+    WELL_KNOWN_INSTANCE,
+    event_information,
+    event_type,
+)
 from secondread.dicom.contexts import STORAGE_SOP_CLASSES
 from secondread.dicom.messages import is_uid, read_message
 from secondread.domain.clock import Clock
@@ -48,16 +59,6 @@ from secondread.intake.dimse import (
     Report,
     Request,
 )
-from secondread.intake.event_report import (
-    REFERENCED_CLASS,
-    REFERENCED_INSTANCE,
-    REFERENCED_SOPS,
-    STORAGE_COMMITMENT_PUSH,
-    TRANSACTION_UID,
-    WELL_KNOWN_INSTANCE,
-    event_information,
-    event_type,
-)
 from secondread.intake.file_header import read_file_header
 from secondread.intake.guard import PeerLookup, guarded, refused
 from secondread.store import Ledger, Spool
@@ -68,7 +69,6 @@ log = structlog.stdlib.get_logger(__name__)
 CONTEXTS = (STORAGE_COMMITMENT_PUSH,)
 """The abstract syntaxes of this service."""
 
-_REQUEST_STORAGE_COMMITMENT = 1
 OPEN_MAX = 1000
 """Results that one peer may leave untold; more are not taken on."""
 SAME_ASSOCIATION_S = 120.0
@@ -97,7 +97,7 @@ class CommitmentProvider:
         """N-ACTION: look at every object, write down what was found, answer, report."""
         if request.sop_instance_uid != WELL_KNOWN_INSTANCE:
             return refused(NO_SUCH_SOP_INSTANCE, "Only the well-known SOP instance is here.")
-        if request.type_id != _REQUEST_STORAGE_COMMITMENT:
+        if request.type_id != REQUEST_STORAGE_COMMITMENT:
             return refused(NO_SUCH_ACTION, "The only action is 1, Request Storage Commitment.")
         if (peer := self.peer_of(caller.peer)) is None:
             return refused(NOT_AUTHORISED, "This peer is not on the list any more.")

@@ -1,4 +1,4 @@
-"""The result of a storage commitment request, as N-EVENT-REPORT: its content, and sending it.
+"""Sending the result of a storage commitment request, as N-EVENT-REPORT.
 
 The report goes out on an association that the node opens, with itself as SCP of the service
 (PS3.4 J.3.3.1.3 note, PS3.7 D.3.3.4). A peer that leaves the role selection unanswered gets it all
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -18,22 +17,18 @@ from pynetdicom import AE, _config
 from pynetdicom.dsutils import decode
 from pynetdicom.presentation import build_context, build_role
 
-from secondread.dicom.messages import MESSAGE_SYNTAXES, Element, write_message
+from secondread.dicom.commitment_report import (
+    STORAGE_COMMITMENT_PUSH,
+    WELL_KNOWN_INSTANCE,
+    event_information,
+    event_type,
+)
+from secondread.dicom.messages import MESSAGE_SYNTAXES
 from secondread.dicom.rejections import why_rejected
 from secondread.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from secondread.domain.commitment import Reference, Result
+from secondread.domain.commitment import Result
 from secondread.errors import PeerRefusedError, PeerUnreachableError
 from secondread.intake.dimse import SUCCESS
-
-STORAGE_COMMITMENT_PUSH = "1.2.840.10008.1.20.1"
-WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"
-"""The only SOP instance of the class (PS3.4 J.3.5)."""
-ALL_COMMITTED, FAILURES_EXIST = 1, 2
-"""Event Type IDs (PS3.4 table J.3-2)."""
-
-TRANSACTION_UID, FAILED_SOPS, REFERENCED_SOPS = 0x00081195, 0x00081198, 0x00081199
-REFERENCED_CLASS, REFERENCED_INSTANCE = 0x00081150, 0x00081155
-_FAILURE_REASON = 0x00081197
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +41,6 @@ class ReportAddress:
     calling: str
     tls: ssl.SSLContext | None = None
     timeout_s: float = 20.0
-
-
-def event_type(result: Result) -> int:
-    """The Event Type ID of a result."""
-    return FAILURES_EXIST if result.failed else ALL_COMMITTED
-
-
-def event_information(result: Result, transfer_syntax_uid: str) -> bytes:
-    """The data set of a result (PS3.4 table J.3-2).
-
-    Retrieve AE Title is left out: nothing can be retrieved from this node.
-    """
-    elements: list[Element] = [(TRANSACTION_UID, "UI", result.transaction_uid)]
-    if result.failed:
-        failed = [
-            (
-                *_reference(failure.reference),
-                (_FAILURE_REASON, "US", int(failure.reason)),
-            )
-            for failure in result.failed
-        ]
-        elements.append((FAILED_SOPS, "SQ", failed))
-    if result.committed:
-        committed = [_reference(reference) for reference in result.committed]
-        elements.append((REFERENCED_SOPS, "SQ", committed))
-    return write_message(elements, transfer_syntax_uid)
 
 
 def send_event_report(address: ReportAddress, result: Result) -> None:
@@ -100,13 +69,6 @@ def send_event_report(address: ReportAddress, result: Result) -> None:
         raise PeerRefusedError(
             f"{_shown(address)} answered the commitment report with 0x{status:04X}."
         )
-
-
-def _reference(reference: Reference) -> Sequence[Element]:
-    return (
-        (REFERENCED_CLASS, "UI", reference.sop_class_uid),
-        (REFERENCED_INSTANCE, "UI", reference.sop_instance_uid),
-    )
 
 
 def _associate(address: ReportAddress) -> Any:

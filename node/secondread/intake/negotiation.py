@@ -23,10 +23,14 @@ _APPLICATION_CONTEXT = b"1.2.840.10008.3.1.1.1"
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A service that the node offers for one abstract syntax, and in which transfer syntaxes."""
+    """A service that the node offers for one abstract syntax, and in which transfer syntaxes.
+
+    ``reports`` says that a caller may be its SCP as well, and report to the node.
+    """
 
     service: Service
     transfer_syntaxes: frozenset[str]
+    reports: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,12 @@ def negotiate(request: AssociationRequest, peer: Peer, offers: Mapping[str, Offe
         if result == _ACCEPTANCE:
             contexts[proposal.id] = Context(proposal.id, proposal.abstract_syntax, syntax)
     accepted = {context.abstract_syntax for context in contexts.values()}
-    # The caller stays the SCU and never becomes SCP of what is offered here.
-    roles = {uid: (scu, False) for uid, (scu, _) in request.roles.items() if uid in accepted}
+    # A caller becomes SCP only where it has something to report (PS3.7 D.3.3.4).
+    roles = {
+        uid: (scu, scp and offers[uid].reports)
+        for uid, (scu, scp) in request.roles.items()
+        if uid in accepted
+    }
     window = 1
     if request.window is not None:
         invoked = request.window[0] or WINDOW_MAX

@@ -22,12 +22,19 @@ def storage_classes(chosen: Collection[str], extra: Collection[str]) -> frozense
     return (frozenset(chosen) or standard) | frozenset(extra)
 
 
-def make_offers(storage: Collection[str], services: Mapping[Service, Collection[str]]) -> Offers:
-    """The offers of a node that stores these SOP classes and serves these others."""
+def make_offers(
+    storage: Collection[str],
+    services: Mapping[Service, Collection[str]],
+    reports: Collection[str] = (),
+) -> Offers:
+    """The offers of a node that stores these SOP classes and serves these others.
+
+    Of those in ``reports`` it takes N-EVENT-REPORTs of its callers, too.
+    """
     every_syntax = frozenset(item.uid for item in TRANSFER_SYNTAXES)
     messages = frozenset(MESSAGE_SYNTAXES)
     offers = {uid: Offer(Service.STORE, every_syntax) for uid in storage}
     for service, classes in services.items():
-        offers.update({uid: Offer(service, messages) for uid in classes})
+        offers.update({uid: Offer(service, messages, uid in reports) for uid in classes})
     offers[VERIFICATION.uid] = Offer(Service.ECHO, messages)
     return offers

@@ -1,19 +1,28 @@
 """Text on the pages of a PDF: which font has which letters.
 
 Latin letters are in Helvetica, one of the 14 fonts that every reader of PDF has. Chinese, Japanese
-and Korean ones are in Adobe's fonts for them, which are not in the file: a reader that has none
-takes what its system has. So a page needs no font of ours, and a name is shown as it is.
+and Korean ones are in Droid Sans Fallback where the node's system has it, and what a page needs of
+that is in its file. Else they are in Adobe's fonts, which are not: a reader takes what its system
+has, and shows blanks where that is nothing.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from html import escape
 from itertools import groupby
+from pathlib import Path
+from typing import Any
 
 from secondread.results.wording import plain
 
 LATIN, LATIN_BOLD = "Helvetica", "Helvetica-Bold"
 _LATIN_CODEC = "cp1252"
+EMBEDDED = "DroidSansFallback"
+_EMBEDDED_FILES = (
+    Path("/usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf"),
+    Path("/usr/share/fonts-droid-fallback/truetype/DroidSansFallback.ttf"),
+)
 _FONTS = (
     ("STSong-Light", "gbk"),
     ("HeiseiMin-W3", "shift_jis"),
@@ -48,6 +57,22 @@ def prepare_library() -> None:
     for name, _ in _FONTS:
         if name not in known:
             registerFont(UnicodeCIDFont(name))
+    embedded = _load_embedded()
+    if embedded is not None and EMBEDDED not in known:
+        registerFont(embedded)
+
+
+@lru_cache(1)
+def _load_embedded() -> Any:
+    """The font that goes into the file, or None where this system has none."""
+    from reportlab.pdfbase.ttfonts import TTFError, TTFont
+
+    for path in _EMBEDDED_FILES:
+        try:
+            return TTFont(EMBEDDED, str(path))
+        except (OSError, TTFError):
+            continue
+    return None
 
 
 def _spell(text: str) -> str:
@@ -59,6 +84,9 @@ def _spell(text: str) -> str:
 def _choose(sign: str) -> str:
     if _can_encode(sign, _LATIN_CODEC):
         return LATIN
+    embedded = _load_embedded()
+    if embedded is not None and sign.isprintable() and ord(sign) in embedded.face.charToGlyph:
+        return EMBEDDED
     return next((font for font, codec in _FONTS if _can_encode(sign, codec)), "")
 
 

@@ -120,7 +120,7 @@ def make_header(
     del header.SourceImageSequence
     _name_dimensions(header, context.object_uid("dimensions", SEG))
     _keep_plane(header, first, step_mm)
-    _name_background(header)
+    _put_background_last(header)
     _mark_overlap(header, plan)
     _mark_lossy(header, context.reference)
     if body_part := context.reference.get("BodyPartExamined"):
@@ -131,14 +131,15 @@ def make_header(
     return header
 
 
-def _name_background(header: Dataset) -> None:
-    """Pixel Padding Value alone says what is background in a label map (PS3.3 C.7.5.1.1.2).
+def _put_background_last(header: Dataset) -> None:
+    """In a label map, segment 0 is the background that Pixel Padding Value names (PS3.3 C.8.20.2).
 
-    highdicom describes it as segment 0 besides, and OHIF, which counts the items of the Segment
-    Sequence from 1, then gives each segment the colour of the one before.
+    highdicom puts it first. Viewers that count the items instead of reading their numbers, as OHIF
+    did until 2026, then give each segment the colour of the one before. The items of a label map
+    may stand in any order.
     """
-    segments = [item for item in header.SegmentSequence if int(item.SegmentNumber) > 0]
-    header.SegmentSequence = segments
+    segments = list(header.SegmentSequence)
+    header.SegmentSequence = sorted(segments, key=lambda item: int(item.SegmentNumber) == 0)
 
 
 def _find_step_mm(volume: Volume) -> float:
