@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pydicom.dataset import Dataset
 
 from secondread.results.context import RESEARCH_NOTICE, ResultContext
+from secondread.results.gate.evidence import uid_of
 from secondread.results.gate.required import SIGNED, Module, find_missing, is_empty
 from secondread.results.identity import find_differences
 from secondread.results.wording import plain
@@ -54,7 +55,7 @@ def _find_identity_faults(header: Dataset, context: ResultContext, what: str) ->
     series = {str(source.get("SeriesInstanceUID")) for source in context.sources}
     if str(header.SeriesInstanceUID) in series:
         yield f"The {what} would join a series of the scanner."
-    if any(header.SOPInstanceUID == source.get("SOPInstanceUID") for source in context.sources):
+    if str(header.SOPInstanceUID) in {uid_of(source) for source in context.sources}:
         yield f"The {what} would replace a source image."
 
 

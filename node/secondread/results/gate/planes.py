@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from secondread.dicom.gaps import position_tolerance_mm
 from secondread.domain.volume import Volume
+from secondread.results.gate.evidence import uid_of
 from secondread.results.gate.groups import Frames, Plane
 
 _POSITION_TOLERANCE_MM = 1e-3
@@ -61,7 +62,7 @@ def read_source_planes(sources: Sequence[Dataset]) -> Mapping[tuple[str, int], S
                 _floats(measures, "PixelSpacing"),
             )
             if len(plane.position) == 3 and len(plane.orientation) == 6:
-                found[str(header.SOPInstanceUID), number] = plane
+                found[uid_of(header), number] = plane
     return found
 
 

@@ -14,6 +14,7 @@ from secondread.results.gate.evidence import (
     find_listing_faults,
     list_evidence,
     list_objects,
+    uid_of,
 )
 from secondread.results.gate.measurements import (
     Expectation,
@@ -116,7 +117,7 @@ def _find_evidence_faults(
     opened: Opened, root: Item, context: ResultContext, expected: Expectation
 ) -> Iterator[str]:
     header = opened.header
-    images = {str(one.SOPInstanceUID) for one in context.sources if "Rows" in one}
+    images = {uid_of(one) for one in context.sources if "Rows" in one}
     library = root.find(template.IMAGE_LIBRARY)
     shown = {
         item.reference.sop_instance_uid

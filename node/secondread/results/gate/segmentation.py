@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from secondread.bundles.manifest import Label
 from secondread.domain.form import SegmentationKind
 from secondread.results.analysis import Analysis
 from secondread.results.context import ResultContext
 from secondread.results.gate.elements import items_of, read_sequence, tag_of, text_of
+from secondread.results.gate.evidence import uid_of
 from secondread.results.gate.groups import Frames, read_frames
 from secondread.results.gate.opened import Opened, Pixels
 from secondread.results.gate.planes import (
@@ -34,6 +36,7 @@ from secondread.results.measurement.measurements import StructureMeasurements
 _DERIVATION = ("113076", "DCM")
 _INSTANCES, _INSTANCE = tag_of("ReferencedInstanceSequence"), tag_of("ReferencedSOPInstanceUID")
 _SERIES_UID = tag_of("SeriesInstanceUID")
+_OWN_SERIES = Tag("SeriesInstanceUID")
 _BITS = {"BINARY": (1,), "FRACTIONAL": (8,), "LABELMAP": (8, 16)}
 _FRACTIONS = frozenset({"PROBABILITY", "OCCUPANCY"})
 _ELSEWHERE = "The segmentation's grid is not the volume's: it would be drawn elsewhere."
@@ -87,7 +90,7 @@ def _find_reference_faults(header: Dataset, context: ResultContext) -> Iterator[
         for series in read_sequence(header, "ReferencedSeriesSequence")
         for instance in items_of(series, _INSTANCES)
     }
-    wanted = {(str(one.SeriesInstanceUID), str(one.SOPInstanceUID)) for one in context.sources}
+    wanted = {(str(one[_OWN_SERIES].value), uid_of(one)) for one in context.sources}
     if listed != wanted:
         yield "The Referenced Series Sequence does not list exactly the source images."
 
