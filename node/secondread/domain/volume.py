@@ -40,6 +40,13 @@ class Volume:
         return float(lengths[0]), float(lengths[1]), float(lengths[2])
 
     @property
+    def step_mm(self) -> float:
+        """Distance between neighbouring slices along their normal, from which a tilted stack leans."""
+        along_slices, along_rows, along_columns = self.affine_lps[:3, :3].T
+        normal = np.cross(along_columns, along_rows)
+        return float(abs(along_slices @ normal) / np.linalg.norm(normal))
+
+    @property
     def voxel_mm3(self) -> float:
         """Volume of a voxel in mm³."""
         return float(abs(np.linalg.det(self.affine_lps[:3, :3])))

@@ -23,6 +23,11 @@ _NEEDED = (
     "FrameOfReferenceUID",
     "Modality",
 )
+_LOSSY = (
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)
 _SCANNER = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions")
 
 
@@ -79,6 +84,15 @@ def sign(result: Dataset, context: ResultContext) -> None:
     result.ContributingEquipmentSequence = _list_equipment(context)
     result.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     result.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+
+
+def mark_lossy(result: Dataset, source: Dataset) -> None:
+    """What was derived from a lossy image is lossy too (PS3.3 C.7.6.1.1.5)."""
+    if source.get("LossyImageCompression") != "01":
+        return
+    for keyword in _LOSSY:
+        if keyword in source:
+            result[keyword] = source[keyword]
 
 
 def stand_in(header: Dataset) -> Dataset:

@@ -16,6 +16,7 @@ from secondread.errors import ResultError
 from secondread.results import coding
 from secondread.results.companions.companion import Companion, begin, say_body_part
 from secondread.results.context import NODE_MANUFACTURER, PM, RESEARCH_NOTICE, ResultContext
+from secondread.results.equipment import mark_lossy
 from secondread.results.slices import SliceGeometry
 from secondread.results.wording import plain
 
@@ -24,11 +25,6 @@ PARAMETRIC_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.30"
 _IMAGE_TYPE = ["DERIVED", "PRIMARY", "VOLUME", "QUANTITY"]
 _CODE_STRING = 16
 _LONG_STRING = 64
-_LOSSY = (
-    "LossyImageCompression",
-    "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod",
-)
 _QUANTITY = Code("246205007", "SCT", "Quantity")
 _REGIONS: Mapping[str, Code] = MappingProxyType(
     {
@@ -113,12 +109,8 @@ def _describe_pixels(header: Dataset, context: ResultContext) -> None:
     header.NumberOfFrames = depth
     header.Rows, header.Columns = rows, columns
     header.BitsAllocated = 32
-    # What was derived from a lossy image is lossy too (PS3.3 C.7.6.1.1.5).
     header.LossyImageCompression = "00"
-    if context.reference.get("LossyImageCompression") == "01":
-        for keyword in _LOSSY:
-            if keyword in context.reference:
-                header[keyword] = context.reference[keyword]
+    mark_lossy(header, context.reference)
 
 
 def _name_dimensions(header: Dataset, uid: str) -> None:
@@ -151,7 +143,7 @@ def _list_sources(header: Dataset, context: ResultContext) -> None:
 
 def _share(context: ResultContext, declared: DeclaredMap, first: SliceGeometry) -> Dataset:
     """The functional groups that all frames share (PS3.3 table A.75-2)."""
-    step_mm = _find_step_mm(context)
+    step_mm = context.analysed.step_mm
     orientation, measures = Dataset(), Dataset()
     orientation.ImageOrientationPatient = list(first.orientation)
     measures.SliceThickness = format_number_as_ds(first.thickness_mm or step_mm)
@@ -178,13 +170,6 @@ def _share(context: ResultContext, declared: DeclaredMap, first: SliceGeometry) 
     shared.ParametricMapFrameTypeSequence = [kind]
     shared.RealWorldValueMappingSequence = [_map_values(declared)]
     return shared
-
-
-def _find_step_mm(context: ResultContext) -> float:
-    """Distance between neighbouring slices along their normal, which a tilted stack leans from."""
-    along_slices, along_rows, along_columns = context.analysed.affine_lps[:3, :3].T
-    normal = np.cross(along_columns, along_rows)
-    return float(abs(along_slices @ normal) / np.linalg.norm(normal))
 
 
 def _map_values(declared: DeclaredMap) -> Dataset:

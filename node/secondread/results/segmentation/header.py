@@ -18,7 +18,6 @@ from pydicom.valuerep import format_number_as_ds
 
 from secondread.bundles.manifest import Label
 from secondread.domain.form import SegmentationKind
-from secondread.domain.volume import Volume
 from secondread.errors import ResultError
 from secondread.results.context import (
     NODE_MANUFACTURER,
@@ -33,7 +32,7 @@ from secondread.results.elements import (
     encode_text,
     raw_sequence,
 )
-from secondread.results.equipment import sign, stand_in
+from secondread.results.equipment import mark_lossy, sign, stand_in
 from secondread.results.segmentation.segments import describe_segment
 from secondread.results.segmentation.stacks import FrameStack
 from secondread.results.slices import SliceGeometry
@@ -77,7 +76,7 @@ def make_header(
     Raises:
         ResultError: the source has no frame of reference.
     """
-    first, step_mm = slices[0], _find_step_mm(context.analysed)
+    first, step_mm = slices[0], context.analysed.step_mm
     made = Segmentation(
         source_images=[_source_of(context, first)],
         pixel_array=np.zeros((1, _EXAMPLE_SIDE, _EXAMPLE_SIDE), np.uint8),
@@ -122,7 +121,7 @@ def make_header(
     _keep_plane(header, first, step_mm)
     _put_background_last(header)
     _mark_overlap(header, plan)
-    _mark_lossy(header, context.reference)
+    mark_lossy(header, context.reference)
     if body_part := context.reference.get("BodyPartExamined"):
         header.BodyPartExamined = body_part
     sign(header, context)
@@ -140,13 +139,6 @@ def _put_background_last(header: Dataset) -> None:
     """
     segments = list(header.SegmentSequence)
     header.SegmentSequence = sorted(segments, key=lambda item: int(item.SegmentNumber) == 0)
-
-
-def _find_step_mm(volume: Volume) -> float:
-    """Distance between neighbouring slices along their normal, which a tilted stack leans from."""
-    along_slices, along_rows, along_columns = volume.affine_lps[:3, :3].T
-    normal = np.cross(along_columns, along_rows)
-    return float(abs(along_slices @ normal) / np.linalg.norm(normal))
 
 
 def _describe_content(context: ResultContext) -> str:
@@ -210,16 +202,3 @@ def _mark_overlap(header: Dataset, plan: ObjectPlan) -> None:
     """Two probabilities above 0 in a voxel may be called an overlap or not (PS3.3 C.8.20.2)."""
     if plan.kind is SegmentationKind.FRACTIONAL and len(plan.segments) > 1:
         header.SegmentsOverlap = SegmentsOverlapValues.UNDEFINED.value
-
-
-def _mark_lossy(header: Dataset, source: Dataset) -> None:
-    """What was derived from a lossy image is lossy too (PS3.3 C.7.6.1.1.5)."""
-    if source.get("LossyImageCompression") != "01":
-        return
-    for keyword in (
-        "LossyImageCompression",
-        "LossyImageCompressionRatio",
-        "LossyImageCompressionMethod",
-    ):
-        if keyword in source:
-            header[keyword] = source[keyword]
