@@ -41,7 +41,7 @@ class Volume:
 
     @property
     def step_mm(self) -> float:
-        """Distance between neighbouring slices along their normal, from which a tilted stack leans."""
+        """Distance between neighbouring slices along their normal; a tilted stack leans from it."""
         along_slices, along_rows, along_columns = self.affine_lps[:3, :3].T
         normal = np.cross(along_columns, along_rows)
         return float(abs(along_slices @ normal) / np.linalg.norm(normal))
