@@ -19,7 +19,7 @@ from secondread.access.peers import (
 )
 from secondread.access.quotas import QuotaBook
 from secondread.config.settings import Settings
-from secondread.delivery.store_scu import SUCCESS, WARNINGS, meaning_of
+from secondread.delivery.statuses import SUCCESS, WARNINGS, meaning_of
 from secondread.dicom.contexts import (
     STORAGE_SOP_CLASSES,
     TRANSFER_SYNTAXES,

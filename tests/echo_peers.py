@@ -15,8 +15,8 @@ from typing import Any
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import MRImageStorage, Verification
 
+from secondread.delivery.address import Address
 from secondread.delivery.diagnosis import Call, Outcome, Step, conclude, diagnose, is_sound
-from secondread.delivery.store_scu import Address
 from secondread.domain.network import TlsSettings
 from tests.certificates import Certificates, Pair
 

@@ -101,7 +101,8 @@ class DemoNode:
             raise
 
     def _wait_for_echo(self) -> None:
-        from secondread.delivery.store_scu import Address, echo
+        from secondread.delivery.address import Address
+        from secondread.delivery.store_scu import echo
 
         deadline = time.monotonic() + START_TIMEOUT_S
         answer = "it did not answer"

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from secondread.delivery.store_scu import Address, echo
+from secondread.delivery.address import Address
+from secondread.delivery.store_scu import echo
 from secondread.domain.states import StudyState
 from secondread.store import Ledger
 

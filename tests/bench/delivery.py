@@ -25,9 +25,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from deploy.demo.pacs import LOOPBACK
+from secondread.delivery.address import Address
 from secondread.delivery.object_file import kinds_of
 from secondread.delivery.sender import Sender
-from secondread.delivery.store_scu import Address
 from secondread.dicom.uids import derive_uid
 from tests.bench.figures import Goal, Measured, all_hold, print_line
 from tests.bench.receivers import (

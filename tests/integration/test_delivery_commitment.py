@@ -20,9 +20,9 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
 from secondread.access.tls import client_context
+from secondread.delivery.address import Address
 from secondread.delivery.commitment_scu import Asked, Enquiry, NoCommitmentError, ask
 from secondread.delivery.reach import Security
-from secondread.delivery.store_scu import Address
 from secondread.dicom.commitment_report import Refusal, Remedy, Report, judge
 from secondread.domain.commitment import Reference
 from secondread.errors import LedgerError, PeerRefusedError, PeerUnreachableError

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from secondread.access.tls import client_context
+from secondread.delivery.address import Address
 from secondread.delivery.association import Identity
 from secondread.delivery.object_file import Kind, kinds_of
 from secondread.delivery.reach import Security
 from secondread.delivery.sender import Sender, Sent
-from secondread.delivery.store_scu import Address
 from secondread.domain.network import TlsSettings, Urgency
 from secondread.errors import (
     DeliveryError,

@@ -15,8 +15,9 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import MRImageStorage, StudyRootQueryRetrieveInformationModelFind
 
+from secondread.delivery.address import Address
 from secondread.delivery.find_scu import count_objects
-from secondread.delivery.store_scu import Address, send_files
+from secondread.delivery.store_scu import send_files
 from secondread.domain.clock import SystemClock
 from secondread.domain.instance import Instance
 from secondread.domain.network import Destination

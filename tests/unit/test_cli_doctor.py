@@ -243,5 +243,5 @@ def test_the_whole_examination(
     assert told["ok"] is False
     (ill,) = [finding for finding in told["findings"] if finding["health"] == "fail"]
     assert ill["subject"] == "destination pacs"
-    assert "Nobody listens" in ill["sentence"]
+    assert "nobody listens" in ill["sentence"]
     assert all(finding["remedy"] for finding in told["findings"] if finding["health"] != "ok")

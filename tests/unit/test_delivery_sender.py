@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pynetdicom.dsutils import decode
 from pynetdicom.pdu import A_ASSOCIATE_RQ
 
+from secondread.delivery.address import Address
 from secondread.delivery.association import CONTEXTS_MAX, Identity, Offer, negotiate, request_pdu
 from secondread.delivery.commands import (
     C_ECHO_RQ,
@@ -31,7 +32,6 @@ from secondread.delivery.data_stream import DataStream
 from secondread.delivery.link import ABORT_PDU, ConversationError, Ending, Link
 from secondread.delivery.object_file import Kind, kinds_of, open_object
 from secondread.delivery.sender import Sender
-from secondread.delivery.store_scu import Address
 from secondread.delivery.wording import Stage, broken_off
 from secondread.domain.network import Urgency
 from secondread.errors import DeliveryError, PeerRefusedError, PeerUnreachableError

@@ -132,8 +132,8 @@ def call_of(settings: Settings, name: str, wishes: Wishes) -> Call:
         NotFoundError: there is no such name, or a peer that only sends has no port.
         UsageError: TLS is wanted, but files for it lack.
     """
+    from secondread.delivery.address import Address
     from secondread.delivery.diagnosis import Call
-    from secondread.delivery.store_scu import Address
     from secondread.domain.network import Destination, Peer
 
     there = _target(name) if "@" in name else find_callable(settings, name)

@@ -89,7 +89,8 @@ def send(
 ) -> None:
     """Send a folder of DICOM files as a scanner would, with C-STORE."""
     from secondread.cli.output import print_error
-    from secondread.delivery.store_scu import Address, send_files
+    from secondread.delivery.address import Address
+    from secondread.delivery.store_scu import send_files
 
     target = parse_target(to)
     if not folder.exists():

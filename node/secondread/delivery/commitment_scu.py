@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from secondread.delivery.address import Address, shown
 from secondread.delivery.association import Offer, negotiate, release
 from secondread.delivery.dialogue import (
     ACTION_TYPE,
@@ -36,7 +37,6 @@ from secondread.delivery.dialogue import (
 )
 from secondread.delivery.link import ConversationError, Ending, Link, garbage
 from secondread.delivery.reach import Security, reach
-from secondread.delivery.store_scu import Address, shown
 from secondread.delivery.wording import Stage, abortion, broken_off
 from secondread.dicom.commitment_report import (
     ALL_COMMITTED,

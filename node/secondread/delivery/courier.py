@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import structlog
 
+from secondread.delivery.address import Address
 from secondread.delivery.backoff import delay_s
 from secondread.delivery.fallback import SEGMENTATION, tell_fallbacks
-from secondread.delivery.store_scu import Address, send_one
+from secondread.delivery.store_scu import send_one
 from secondread.domain.clock import Clock
 from secondread.domain.network import Destination
 from secondread.domain.result import OutboxItem

@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from secondread.access.tls import client_context
+from secondread.delivery.address import Address
 from secondread.delivery.association import Offer, request_pdu
 from secondread.delivery.conversation import ECHO_SYNTAXES, Accepted, Conversation
 from secondread.delivery.handshake import (
@@ -29,7 +30,7 @@ from secondread.delivery.handshake import (
 )
 from secondread.delivery.link import ABORT_PDU, ConversationError, Ending
 from secondread.delivery.reach import Place, connect, look_up, open_connection
-from secondread.delivery.store_scu import SUCCESS, Address, meaning_of
+from secondread.delivery.statuses import SUCCESS, meaning_of
 from secondread.delivery.wording import NOT_DICOM_SPOKEN, TLS_PORT, WEB_SERVER, abortion, rejection
 from secondread.dicom.contexts import VERIFICATION
 from secondread.domain.network import TlsSettings

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pynetdicom.presentation import build_context
+from pynetdicom import AE, _config
+from pynetdicom.presentation import PresentationContext, build_context
 
-from secondread.delivery.store_scu import SUCCESS, Address, associate, shown
-from secondread.errors import PeerRefusedError, PeerUnreachableError
+from secondread.delivery.address import Address, shown
+from secondread.delivery.statuses import SUCCESS
+from secondread.dicom.rejections import why_rejected
+from secondread.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from secondread.errors import KindRefusedError, PeerRefusedError, PeerUnreachableError
 
 # Study Root Query/Retrieve Information Model - FIND (PS3.4 C.6.2).
 _STUDY_ROOT = "1.2.840.10008.5.1.4.1.2.2.1"
 _PENDING = frozenset({0xFF00, 0xFF01})
 _TRIES = 2
 _ANSWERS_MAX = 100_000
+_MAXIMUM_PDU_BYTES = 131072
 
 
 def count_objects(study_instance_uid: str, address: Address) -> int:
@@ -39,7 +45,7 @@ def count_objects(study_instance_uid: str, address: Address) -> int:
 
 
 def _count(study_instance_uid: str, address: Address) -> int:
-    association = associate(address, [build_context(_STUDY_ROOT)])
+    association = _associate(address, [build_context(_STUDY_ROOT)])
     try:
         query = _query("STUDY", StudyInstanceUID=study_instance_uid)
         query.NumberOfStudyRelatedInstances = None
@@ -109,3 +115,51 @@ def _find(association: Any, query: Dataset, address: Address) -> Iterator[Datase
                 yield identifier
         elif code != SUCCESS:
             raise PeerRefusedError(f"{shown(address)} answered the query with 0x{code:04X}.")
+
+
+def _associate(address: Address, contexts: list[PresentationContext]) -> Any:
+    """Open an association; pynetdicom's.
+
+    Raises:
+        PeerUnreachableError: try again later.
+        PeerRefusedError: the peer will not talk to this calling AE title.
+    """
+    _config.LOG_HANDLER_LEVEL = "none"
+    try:
+        socket.create_connection((address.host, address.port), timeout=address.timeout_s).close()
+    except socket.gaierror:
+        raise PeerUnreachableError(
+            f"The name '{address.host}' is not known; correct the host."
+        ) from None
+    except TimeoutError:
+        raise PeerUnreachableError(
+            f"{address.host}:{address.port} does not answer; is a firewall between?"
+        ) from None
+    except OSError as error:
+        raise PeerUnreachableError(
+            f"Nobody listens at {address.host}:{address.port} ({error.strerror})."
+        ) from None
+    entity = AE(address.calling)
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    entity.acse_timeout = entity.dimse_timeout = address.timeout_s
+    entity.connection_timeout = entity.network_timeout = address.timeout_s
+    association = entity.associate(
+        address.host,
+        address.port,
+        contexts=contexts,
+        ae_title=address.called,
+        max_pdu=_MAXIMUM_PDU_BYTES,
+    )
+    if association.is_established:
+        return association
+    if association.is_rejected:
+        answer: Any = association.acceptor.primitive
+        why = why_rejected(answer.result_source, answer.diagnostic)
+        sentence = f"{shown(address)} rejected the association {why}."
+        raise PeerRefusedError(sentence) if answer.result == 1 else PeerUnreachableError(sentence)
+    if not getattr(association, "accepted_contexts", None) and association.is_aborted:
+        rejected = getattr(association, "rejected_contexts", None)
+        if rejected:
+            raise KindRefusedError(f"{shown(address)} accepted none of the SOP classes offered.")
+    raise PeerUnreachableError(f"{shown(address)} broke off the association.")

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
 
+from secondread.delivery.address import Address, shown
 from secondread.delivery.association import (
     CONTEXTS_MAX,
     Agreement,
@@ -35,14 +36,7 @@ from secondread.delivery.data_stream import SMALLEST_LENGTH_BYTES, DataStream
 from secondread.delivery.link import ConversationError, Ending, Link
 from secondread.delivery.object_file import Kind, ObjectFile, open_object
 from secondread.delivery.reach import Security, reach
-from secondread.delivery.store_scu import (
-    SUCCESS,
-    WARNINGS,
-    Address,
-    is_refusal_of_kind,
-    meaning_of,
-    shown,
-)
+from secondread.delivery.statuses import SUCCESS, WARNINGS, is_refusal_of_kind, meaning_of
 from secondread.delivery.wording import Stage, broken_off
 from secondread.dicom.contexts import VERIFICATION
 from secondread.domain.network import Urgency
@@ -159,6 +153,11 @@ class Sender:
             for kind, offer in self._offers.items()
             if offer in refused
         }
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """What may be sent here, as far as the peer takes it."""
+        return frozenset(self._offers)
 
     def asks_for(self, kind: Kind) -> bool:
         """Whether such an object may be sent here; others need an association of their own."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pydicom.datadict import keyword_for_tag
 
 from secondread.delivery.dicom_web import DataSet, items, number, read_data_sets, text
-from secondread.delivery.store_scu import is_refusal_of_kind, meaning_of
+from secondread.delivery.statuses import is_refusal_of_kind, meaning_of
 from secondread.delivery.web import Answer
 from secondread.errors import (
     DeliveryError,

@@ -6,9 +6,9 @@ import errno
 import socket
 from enum import StrEnum
 
+from secondread.delivery.address import Address
 from secondread.delivery.handshake import alert_sentence
 from secondread.delivery.link import ConversationError, Ending
-from secondread.delivery.store_scu import Address
 from secondread.errors import DeliveryError, PeerRefusedError, PeerUnreachableError
 
 TLS_PORT = "It speaks TLS on this port: call with TLS (--tls), or call its plain port."

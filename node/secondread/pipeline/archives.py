@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from secondread.delivery.address import Address
 from secondread.delivery.find_scu import count_objects
-from secondread.delivery.store_scu import Address
 from secondread.domain.clock import Clock
 from secondread.domain.network import Destination
 from secondread.domain.study import Study

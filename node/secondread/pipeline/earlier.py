@@ -33,11 +33,26 @@ class _Candidate(NamedTuple):
     path: Path
 
 
+def _aside(source: Dataset) -> Dataset:
+    """What a header says of the patient and the day, to be read without touching the header.
+
+    Reading an element converts it where it stands, and the results take it over byte for byte.
+    """
+    person = Dataset()
+    for name in _NAMES:
+        if name in source:
+            person[name] = source.get_item(name)
+    is_implicit, is_little = source.original_encoding
+    person.set_original_encoding(is_implicit, is_little, source.original_character_set)
+    return person
+
+
 def mark_patient(place: Workplace, source: Dataset) -> str:
     """Whose images they are, as a keyed hash; '' where the study does not say."""
+    person = _aside(source)
     return patient_mark(
-        str(source.get("PatientID") or ""),
-        str(source.get("IssuerOfPatientID") or ""),
+        str(person.get("PatientID") or ""),
+        str(person.get("IssuerOfPatientID") or ""),
         read_secret(place.spool.root),
     )
 
@@ -58,7 +73,8 @@ def find_earlier(
         edition: who will read the comparison.
         shadow: whether nobody will.
     """
-    today = str(source.get("StudyDate") or "")
+    person = _aside(source)
+    today = str(person.get("StudyDate") or "")
     if not today:
         return None
     mark = mark_patient(place, source)
@@ -70,7 +86,7 @@ def find_earlier(
                 continue
             header = dcmread(path, specific_tags=list(_NAMES))
             date = str(header.get("StudyDate") or "")
-            if date and date < today and _is_same_person(header, source):
+            if date and date < today and _is_same_person(header, person):
                 found.append(_Candidate(date, before.version, before.id, path))
     for candidate in sorted(found, reverse=True):
         try:

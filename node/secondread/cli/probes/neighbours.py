@@ -38,7 +38,8 @@ def probe_neighbours(settings: Settings) -> Iterator[Finding]:
 
 
 def _echo(destination: Destination) -> EchoResult:
-    from secondread.delivery.store_scu import Address, echo
+    from secondread.delivery.address import Address
+    from secondread.delivery.store_scu import echo
 
     return echo(
         Address(
