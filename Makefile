@@ -43,7 +43,7 @@ test: check
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 test-all: check
-	@deploy/setup/packages.sh bubblewrap orthanc dcmtk tesseract-ocr fonts-droid-fallback mricron-data libpixelmed-java default-jre-headless
+	@deploy/setup/packages.sh bubblewrap orthanc dcmtk tesseract-ocr fonts-droid-fallback mricron-data libpixelmed-java libsaxonhe-java default-jre-headless
 	@deploy/setup/packages.sh orthanc-dicomweb chromium
 	@deploy/setup/viewer.sh
 	$(BIN)/python -m pytest $(ARGS)

@@ -16,7 +16,8 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import MRImageStorage, Verification
 
 from secondread.delivery.address import Address
-from secondread.delivery.diagnosis import Call, Outcome, Step, conclude, diagnose, is_sound
+from secondread.delivery.diagnosis import Call, conclude, diagnose
+from secondread.delivery.steps import Outcome, Step, is_sound
 from secondread.domain.network import TlsSettings
 from tests.certificates import Certificates, Pair
 

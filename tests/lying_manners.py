@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -62,6 +62,8 @@ class Behaviour:
         refused: SOP classes of which it accepts no presentation context.
         rejects: result, source and reason with which it rejects every association.
         status: the status of the C-STORE with this number, counted from 1 since ``behave``.
+        status_of: the status of each C-STORE of a SOP class, whatever its number is.
+        loses: the numbers of the C-STOREs whose objects it has not got although it said Success.
         breaks_left: how often it breaks before it is honest; None is always.
         bytes_per_s: how fast it reads; 0 is as fast as it can.
         failure_reason: (0008,1197) of what it says it does not commit to.
@@ -74,6 +76,8 @@ class Behaviour:
     refused: frozenset[str] = frozenset()
     rejects: tuple[int, int, int] | None = None
     status: Callable[[int], int] = lambda number: 0x0000
+    status_of: Mapping[str, int] = field(default_factory=dict)
+    loses: frozenset[int] = frozenset()
     bytes_per_s: float = 0.0
     commit: Commit = Commit.TRUTH
     by: By = By.SAME
@@ -106,6 +110,7 @@ class Kept:
 
     sop_class: str
     size_bytes: int
+    series: str = ""
     times: int = 0
     digests: set[str] = field(default_factory=set)
 

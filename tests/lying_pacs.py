@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from io import BytesIO
 
+from pydicom.filereader import read_dataset
 from pynetdicom import AE
 from pynetdicom.dsutils import decode, encode
 from pynetdicom.presentation import build_context, build_role
@@ -34,6 +35,7 @@ from tests.acceptance.wire import (
     P_DATA,
     RELEASE_RQ,
     command_set,
+    element,
     message,
     uid_value,
     us,
@@ -64,6 +66,18 @@ from tests.lying_wire import (
 WELL_KNOWN = "1.2.840.10008.1.20.1.1"
 _LIVENESS_S = 20.0
 _N_EVENT_REPORT_RQ, _RESPONSE = 0x0100, 0x8000
+C_FIND_RQ, PENDING = 0x0020, 0xFF00
+SERIES = 0x0020000E
+
+
+def series_of(data: bytes) -> str:
+    """The Series Instance UID of a data set in Explicit VR Little Endian; "" where it has none."""
+    if b"\x20\x00\x0e\x00UI" not in data:
+        return ""
+    found = read_dataset(
+        BytesIO(data), False, True, stop_when=lambda tag, *_: tag > SERIES, specific_tags=[SERIES]
+    )
+    return str(found.get("SeriesInstanceUID", ""))
 
 
 class LyingPacs:
@@ -88,6 +102,7 @@ class LyingPacs:
         self.kept: dict[str, Kept] = {}
         self.events: list[Event] = []
         self.owed: list[Report] = []
+        self._calls: dict[str, Callable[[], None]] = {}
         self._tls = tls
         self._behaviour = Behaviour()
         self._stored = 0
@@ -123,6 +138,16 @@ class LyingPacs:
         if self._listener is None:
             self._listener = socket.create_server((self.host, self.port), backlog=64)
             self._start(self._accept, self._listener)
+
+    def at(self, kind: str, call: Callable[[], None]) -> None:
+        """Have something called once, when the next event of a kind happens, before it goes on.
+
+        Besides the events that are written down there are ``receiving``, when an object begins to
+        come, ``answered``, when its answer has left, and ``acted``, the same for a request to
+        commit.
+        """
+        with self._changed:
+            self._calls[kind] = call
 
     def report_owed(self) -> list[int]:
         """Report all that is owed on new associations; the statuses, -1 where there was none."""
@@ -172,6 +197,14 @@ class LyingPacs:
         with self._changed:
             self.events.append(Event(kind, uid, status))
             self._changed.notify_all()
+        self._reach(kind)
+
+    def _reach(self, kind: str) -> None:
+        """Do what is to be done at this moment, if anything is."""
+        with self._changed:
+            call = self._calls.pop(kind, None)
+        if call is not None:
+            call()
 
     def _start(self, work: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, daemon=True)
@@ -226,11 +259,15 @@ class LyingPacs:
         """Take an object, or not; the status that it is answered with."""
         with self._changed:
             self._stored += 1
-            status = self._behaviour.status(self._stored)
+            now = self._behaviour
+            status = now.status_of.get(sop_class) or now.status(self._stored)
             if status and not 0xB000 <= status <= 0xBFFF:
                 self._note("refused", uid, status)
                 return status
-            kept = self.kept.setdefault(uid, Kept(sop_class, len(data)))
+            if self._stored in now.loses:
+                self._note("forgotten", uid, status)
+                return status
+            kept = self.kept.setdefault(uid, Kept(sop_class, len(data), series_of(data)))
             kept.times += 1
             kept.digests.add(hashlib.sha256(data).hexdigest())
             self._note("stored", uid, status)
@@ -331,7 +368,10 @@ class _Session:
 
     def _look(self, elements: Mapping[int, bytes], length: int) -> None:
         """Where an object begins to come: perhaps that is enough of it."""
-        if elements[0x100] == us(C_STORE_RQ) and self._pacs._breaks(Break.IN_OBJECT):
+        if elements[0x100] != us(C_STORE_RQ):
+            return
+        self._pacs._reach("receiving")
+        if self._pacs._breaks(Break.IN_OBJECT):
             self._line.read(length // 2)
             self._line.abort()
             raise GoneError
@@ -346,6 +386,8 @@ class _Session:
             self._respond(heard, 0x0000)
         elif command == N_ACTION_RQ:
             self._commit(heard)
+        elif command == C_FIND_RQ:
+            self._find(heard)
         elif command == _N_EVENT_REPORT_RQ | _RESPONSE:
             self._pacs._note("confirmed", status=heard.number(0x900))
         else:
@@ -365,6 +407,7 @@ class _Session:
             line.reset()
             return False
         line.say(heard.context_id, response)
+        pacs._reach("answered")
         if not status and pacs._breaks(Break.AFTER_SUCCESS):
             line.close()
             return False
@@ -384,6 +427,7 @@ class _Session:
         if report is not None and now.by is By.SAME_FIRST:
             self._report(heard, report)
         self._respond(heard, now.action_status)
+        pacs._reach("acted")
         if report is not None and now.by is By.SAME:
             self._report(heard, report)
         elif report is not None and now.by is By.NEW:
@@ -391,6 +435,22 @@ class _Session:
         elif report is not None and now.by is By.LATER:
             with pacs._changed:
                 pacs.owed.append(report)
+
+    def _find(self, heard: Heard) -> None:
+        """C-FIND: the objects of one series; nothing is known of patients and studies."""
+        series = series_of(heard.data)
+        with self._pacs._changed:
+            kept = list(self._pacs.kept.items())
+        for uid in [uid for uid, one in kept if series and one.series == series]:
+            match = b"".join(
+                (
+                    element(0x00080018, "UI", uid),
+                    element(0x00080052, "CS", "IMAGE"),
+                    element(SERIES, "UI", series),
+                )
+            )
+            self._line.say(heard.context_id, self._response(heard, PENDING, HAS_DATA), match)
+        self._respond(heard, 0x0000)
 
     def _report(self, heard: Heard, report: Report) -> None:
         """Report on this association; the confirmation comes like any other message."""
@@ -412,13 +472,13 @@ class _Session:
     def _respond(self, heard: Heard, status: int) -> None:
         self._line.say(heard.context_id, self._response(heard, status))
 
-    def _response(self, heard: Heard, status: int) -> bytes:
+    def _response(self, heard: Heard, status: int, has_data: int = NO_DATA) -> bytes:
         """The response to a request (PS3.7 9.3, 10.3)."""
         elements = {
             0x0002: heard.elements.get(0x0002) or heard.elements[0x0003],
             0x0100: us(heard.number(0x0100) | _RESPONSE),
             0x0120: us(heard.number(0x0110)),
-            0x0800: us(NO_DATA),
+            0x0800: us(has_data),
             0x0900: us(status),
         }
         if named := heard.elements.get(0x1000) or heard.elements.get(0x1001):

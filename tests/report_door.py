@@ -36,15 +36,22 @@ NODE = "SECONDREAD"
 
 @dataclass
 class Door:
-    """Where archives report; ``known`` are the transactions that the node has asked in."""
+    """Where archives report; ``known`` are the transactions that the node has asked in.
+
+    With ``recorder`` that says which are known.
+    """
 
     port: int
     known: set[str] = field(default_factory=set)
     told: Queue[tuple[str, Report]] = field(default_factory=Queue)
+    recorder: commitment_reports.Recorder | None = None
 
     def record(self, caller: Caller, report: Report) -> bool:
+        known = report.transaction_uid in self.known
+        if self.recorder is not None:
+            known = self.recorder(caller, report)
         self.told.put((caller.ae_title, report))
-        return report.transaction_uid in self.known
+        return known
 
     def next(self, within_s: float = 20.0) -> tuple[str, Report]:
         """AE title and report, in the order in which they came."""

@@ -29,7 +29,13 @@ def element(group: int, number: int, vr: bytes, value: bytes) -> bytes:
 
 
 def write_object(
-    path: Path, uid: str, size: int = 20_000, *, sop_class: str = CT, syntax: str = EXPLICIT
+    path: Path,
+    uid: str,
+    size: int = 20_000,
+    *,
+    sop_class: str = CT,
+    syntax: str = EXPLICIT,
+    study: str = "1.2.3",
 ) -> bytes:
     """Write a DICOM file with so many bytes of pixels; returns its data set."""
     data = b"".join(
@@ -38,8 +44,8 @@ def write_object(
             element(0x0008, 0x0018, b"UI", uid.encode()),
             element(0x0010, 0x0010, b"PN", b"Made^Up"),
             element(0x0010, 0x0020, b"LO", b"P7"),
-            element(0x0020, 0x000D, b"UI", b"1.2.3"),
-            element(0x0020, 0x000E, b"UI", b"1.2.4"),
+            element(0x0020, 0x000D, b"UI", study.encode()),
+            element(0x0020, 0x000E, b"UI", f"{study}.2".encode()),
             element(0x7FE0, 0x0010, b"OB", os.urandom(size)),
         )
     )

@@ -20,7 +20,7 @@ from typing import Any
 from pydicom import dcmread
 
 from secondread.access.tls import server_context
-from secondread.delivery.web_target import TimeLimits, WebTarget
+from secondread.domain.web_target import TimeLimits, WebTarget
 from tests.certificates import Certificates
 
 PATIENT = TimeLimits(connect_s=5.0, each_s=30.0, whole_s=60.0)

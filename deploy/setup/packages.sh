@@ -14,6 +14,7 @@ declare -A purpose=(
   [fonts-droid-fallback]="Chinese letters in reports as PDF (the reader's own font takes its place)"
   [tesseract-ocr]="finding burned-in text in exports (the option find-text says that it cannot do without)"
   [libpixelmed-java]="PixelMed's validator in the slow tests"
+  [libsaxonhe-java]="PixelMed's validator in the slow tests"
   [default-jre-headless]="PixelMed's validator in the slow tests"
 )
 

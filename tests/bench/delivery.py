@@ -7,6 +7,7 @@ counted. ``--only small`` (or another part) runs a part.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import platform
 import shutil
@@ -21,6 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+import structlog
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -29,6 +31,7 @@ from secondread.delivery.address import Address
 from secondread.delivery.object_file import kinds_of
 from secondread.delivery.sender import Sender
 from secondread.dicom.uids import derive_uid
+from secondread.domain.destination import Destination
 from tests.bench.figures import Goal, Measured, all_hold, print_line
 from tests.bench.receivers import (
     CALLED,
@@ -39,11 +42,13 @@ from tests.bench.receivers import (
     Storescp,
     installed,
 )
+from tests.outbox_cases import Outbox, running
 
 ROUNDS = 5
 OURS, RIVAL = "secondread", "dcmsend"
 _CT, _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.66.4"
 _SEND_TIMEOUT_S = 300.0
+_OBJECTS_OF_A_JOB = 5
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ class Part:
     """Frames, rows and columns, of one byte each."""
     nodelay: bool = True
     """Without Nagle's algorithm on DCMTK's side; False is DCMTK as it comes."""
+    whole: bool = False
+    """Ours is the courier with outbox, ledger and trail, and not the sender alone."""
 
     @property
     def goal(self) -> Goal:
@@ -68,6 +75,9 @@ PARTS: Mapping[str, Part] = MappingProxyType(
         "small": Part("1,000 CT of 20 kB", _CT, 1000, (1, 100, 200)),
         "unmodified": Part(
             "100 CT of 20 kB, DCMTK as it comes", _CT, 100, (1, 100, 200), nodelay=False
+        ),
+        "whole": Part(
+            "1,000 CT of 20 kB, courier and ledger", _CT, 1000, (1, 100, 200), whole=True
         ),
         "large": Part("20 SEG of 50 MB", _SEGMENTATION, 20, (200, 500, 500)),
     }
@@ -121,6 +131,30 @@ def send_ours(receiver: Storescp, paths: list[Path], _nodelay: bool) -> float:
     return time.perf_counter() - started
 
 
+def send_with_courier(receiver: Storescp, paths: list[Path], _nodelay: bool) -> float:
+    """As the node delivers: from the outbox, with synced commits, until all is written down."""
+    with tempfile.TemporaryDirectory(prefix="node-", dir=paths[0].parent.parent) as folder:
+        outbox = Outbox(Path(folder))
+        there = Destination(
+            name="pacs",
+            ae_title=CALLED,
+            host=LOOPBACK,
+            port=receiver.port,
+            calling_ae_title=CALLING,
+        )
+        courier = outbox.courier(there)
+        outbox.add_files("pacs", paths, _OBJECTS_OF_A_JOB)
+        os.sync()
+        started = time.perf_counter()
+        with running(courier):
+            outbox.wait_until(lambda: not outbox.is_due(), _SEND_TIMEOUT_S)
+            seconds = time.perf_counter() - started
+        if set(outbox.states()) != {"sent"}:
+            raise BenchError("The outbox does not say that all was sent.")
+        outbox.close()
+    return seconds
+
+
 def send_with_dcmsend(receiver: Storescp, paths: list[Path], nodelay: bool) -> float:
     """DCMTK's sender on the same files; its bare start is taken off, for ours has started, too."""
     program = installed("dcmsend")
@@ -169,11 +203,12 @@ def take_turn(send: Send, paths: list[Path], home: Path, nodelay: bool) -> float
 
 def measure(name: str, part: Part, rounds: int, folder: Path) -> dict[str, object]:
     """The line of one part, after as many rounds of A B A B …."""
-    rates: dict[str, list[float]] = {sender: [] for sender in _SENDERS}
+    senders = {**_SENDERS, OURS: send_with_courier} if part.whole else _SENDERS
+    rates: dict[str, list[float]] = {sender: [] for sender in senders}
     used_ms = []
     paths = write_objects(part, folder / name)
     for number in range(rounds):
-        for sender, send in _SENDERS.items():
+        for sender, send in senders.items():
             home = folder / f"{name}-{number}-{sender}"
             before_s = time.process_time()
             try:
@@ -184,10 +219,11 @@ def measure(name: str, part: Part, rounds: int, folder: Path) -> dict[str, objec
                 return part.goal.without_value(error=f"{type(error).__name__}: {error}")
             finally:
                 shutil.rmtree(home, ignore_errors=True)
-            if sender == OURS:
+            if sender == OURS and not part.whole:
+                # What fills the outbox would count as well.
                 used_ms.append(1000 * (time.process_time() - before_s) / len(paths))
             print(f"  {name} {number + 1} {rates[sender][-1]:8.1f}/s  {sender}", file=sys.stderr)
-    ours = Measured(tuple(rates[OURS]), float(np.median(used_ms)))
+    ours = Measured(tuple(rates[OURS]), float(np.median(used_ms)) if used_ms else None)
     return part.goal.line(ours, Measured(tuple(rates[RIVAL])))
 
 
@@ -202,6 +238,8 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=tuple(PARTS), help="this part alone")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="for a quick look: fewer")
     options = parser.parse_args()
+    # Standard output is for the figures.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     load = os.getloadavg()[0]
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f}", file=sys.stderr)
     out = REPOSITORY / "out"

@@ -21,7 +21,13 @@ from pynetdicom.sop_class import StorageCommitmentPushModel
 
 from secondread.access.tls import client_context
 from secondread.delivery.address import Address
-from secondread.delivery.commitment_scu import Asked, Enquiry, NoCommitmentError, ask
+from secondread.delivery.commitment_scu import (
+    Asked,
+    Enquiry,
+    NoCommitmentError,
+    NotNowError,
+    ask,
+)
 from secondread.delivery.reach import Security
 from secondread.dicom.commitment_report import Refusal, Remedy, Report, judge
 from secondread.domain.commitment import Reference
@@ -188,10 +194,10 @@ def test_rejection_is_final_or_not_as_it_says(
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        (0x0110, PeerUnreachableError),
-        (0x0112, PeerUnreachableError),
-        (0x0213, PeerUnreachableError),
-        (0xA700, PeerUnreachableError),
+        (0x0110, NotNowError),
+        (0x0112, NotNowError),
+        (0x0213, NotNowError),
+        (0xA700, NotNowError),
         (0x0122, NoCommitmentError),
         (0x0211, NoCommitmentError),
         (0x0124, PeerRefusedError),

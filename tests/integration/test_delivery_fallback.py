@@ -19,8 +19,8 @@ from secondread.delivery.address import Address
 from secondread.delivery.courier import Courier
 from secondread.delivery.statuses import is_refusal_of_kind
 from secondread.delivery.store_scu import echo, send_one
+from secondread.domain.destination import Destination
 from secondread.domain.form import Compression, Form, SegmentationKind
-from secondread.domain.network import Destination
 from secondread.domain.states import JobState, StudyState
 from secondread.errors import KindRefusedError, PeerRefusedError, PeerUnreachableError
 from secondread.pipeline.retry import retry_study
@@ -104,16 +104,26 @@ def house(tmp_path: Path, head_series: Callable[..., Any]) -> House:
 
 def deliver(house: House, port: int, form: Form | None = None, called: str = "PACS") -> Courier:
     """Write the results for a PACS at this port; who will bring them there."""
-    place = Destination("pacs", called, LOCAL, port, "SECONDREAD", 10.0, 3, form or Form())
+    place = Destination(
+        name="pacs",
+        ae_title=called,
+        host=LOCAL,
+        port=port,
+        calling_ae_title="SECONDREAD",
+        timeout_s=10.0,
+        attempts_max=3,
+        form=form or Form(),
+    )
     house.place = replace(house.place, destinations={"pacs": place})
     assert Write(house.place).step()
     ledger, spool = house.place.ledger, house.place.spool
-    return Courier(ledger, spool, {"pacs": place}, house.clock, "deliver:test")
+    return Courier(ledger, spool, lambda: {"pacs": place}, house.clock, "deliver:test")
 
 
 def work_off(courier: Courier) -> None:
-    while courier.step():
+    while courier.step("pacs"):
         pass
+    courier.close()
 
 
 def states(house: House) -> list[tuple[int, str, str]]:
@@ -150,7 +160,7 @@ def test_dcmtk_that_takes_no_segmentations_gets_the_report_alone(
     assert BINARY not in named
     told = "\n".join(story(house))
     assert "'pacs' refused the segmentation; the report alone went instead." in told
-    assert "accepted none of the SOP classes offered" in told
+    assert "does not take this SOP class in this transfer syntax" in told
     assert "What is in reserve goes instead." in told
 
 
@@ -241,9 +251,9 @@ def test_courier_that_dies_while_it_falls_back_does_it_again(
                 raise Killed
 
             # In the middle of the transaction: some rows have been moved, others not.
-            dying.setattr("secondread.store.trail.Trail.append", die)
+            dying.setattr("secondread.store.trail.Trail.append_all", die)
             with pytest.raises(Killed):
-                courier.step()
+                courier.step("pacs")
         assert states(house) == [(0, "seg", "ready"), (0, "sr", "ready"), (1, "sr", "reserved")]
         with house.place.ledger.begin() as change:
             change.outbox.release_claims_of("deliver:")

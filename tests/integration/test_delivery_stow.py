@@ -15,11 +15,10 @@ from pydicom import dcmread
 
 from deploy.demo import pacs as demo_pacs
 from secondread.delivery import qido, stow
-from secondread.delivery.stow import StowForm
 from secondread.delivery.stow_answer import StoreStatus
-from secondread.delivery.web_target import Credentials, Scheme, WebTarget
 from secondread.domain.form import SegmentationKind
 from secondread.domain.network import TlsSettings
+from secondread.domain.web_target import Credentials, Scheme, StowForm, WebTarget
 from secondread.errors import KindRefusedError, PeerRefusedError, PeerUnreachableError
 from tests.certificates import Certificates
 from tests.result_cases import make_case

@@ -14,8 +14,8 @@ import pytest
 
 from secondread.access.tls import server_context
 from secondread.delivery import stow
-from secondread.delivery.web_target import Credentials, Scheme, TimeLimits, WebTarget
 from secondread.delivery.web_wording import PeerBusyError
+from secondread.domain.web_target import Credentials, Scheme, TimeLimits, WebTarget
 from secondread.errors import KindRefusedError, PeerRefusedError, PeerUnreachableError
 from tests.certificates import Certificates
 from tests.web_peers import (

@@ -15,16 +15,23 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import MRImageStorage, StudyRootQueryRetrieveInformationModelFind
 
+from secondread.access.tls import client_context
 from secondread.delivery.address import Address
+from secondread.delivery.association import Identity
 from secondread.delivery.find_scu import count_objects
+from secondread.delivery.reach import Security
 from secondread.delivery.store_scu import send_files
 from secondread.domain.clock import SystemClock
+from secondread.domain.destination import Destination
 from secondread.domain.instance import Instance
-from secondread.domain.network import Destination
 from secondread.errors import PeerRefusedError, PeerUnreachableError
 from secondread.pipeline.archives import Archives
 from secondread.store import Ledger
 from secondread.store.archive_counts import ArchiveCount
+from tests.certificates import Certificates
+from tests.echo_peers import ours
+from tests.query_peers import dcmqrscp
+from tests.web_peers import tls_before
 
 WAIT_S = 10.0
 STUDY = "1.2.3"
@@ -113,12 +120,16 @@ def test_an_archive_without_numbers_is_counted_series_by_series() -> None:
     assert levels == ["STUDY", "SERIES", "IMAGE"]
 
 
-def test_a_refusal_is_a_sentence() -> None:
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(0xA700, PeerUnreachableError), (0xA900, PeerRefusedError), (0xC001, PeerRefusedError)],
+)
+def test_a_refusal_is_a_sentence(status: int, error: type[Exception]) -> None:
     def refuse(_event: Any) -> Iterator[tuple[int, Dataset | None]]:
-        yield 0xA700, None
+        yield status, None
 
     server = archive(refuse)
-    with pytest.raises(PeerRefusedError, match="answered the query with 0xA700"):
+    with pytest.raises(error, match=f"answered the query with 0x{status:04X}: it "):
         count_objects(STUDY, address_of(server))
     server.shutdown()
 
@@ -153,11 +164,52 @@ def test_silence_has_an_end() -> None:
     server.shutdown()
 
 
+def test_an_archive_is_asked_over_tls_both_ways(
+    dcmtk: Callable[[str], str],
+    free_port: Callable[[], int],
+    certificates: Certificates,
+    head_series: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    with dcmqrscp(dcmtk("dcmqrscp"), tmp_path / "archive", free_port(), {}) as there:
+        made = head_series(seed="queries over TLS", size=(4, 16, 16))
+        assert all(result.stored for result in send_files(made.paths, there.address()))
+        uid = str(dcmread(made.paths[0]).StudyInstanceUID)
+        with tls_before(there.port, certificates) as port:
+            address = Address("localhost", port, "PACS", "SECONDREAD", 5.0)
+            known = Security(client_context(ours(certificates)))
+            assert count_objects(uid, address, known) == 4
+            stranger = Security(client_context(ours(certificates)), certificate_sha256="0" * 64)
+            with pytest.raises(PeerRefusedError, match="certificate_sha256"):
+                count_objects(uid, address, stranger)
+            with pytest.raises(PeerUnreachableError):
+                count_objects(uid, address)
+
+
+def test_an_archive_that_asks_who_calls_is_told() -> None:
+    told: list[tuple[bytes, bytes]] = []
+
+    def learn(event: Any) -> tuple[bool, None]:
+        told.append((event.primary_field, event.secondary_field))
+        return True, None
+
+    entity = AE("PACS")
+    entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+    handlers: Any = [
+        (evt.EVT_C_FIND, lambda _: matches({"NumberOfStudyRelatedInstances": 4})),
+        (evt.EVT_USER_ID, learn),
+    ]
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    assert count_objects(STUDY, address_of(server), identity=Identity("node", "secret")) == 4
+    server.shutdown()
+    assert told == [(b"node", b"secret")]
+
+
 def test_a_peer_that_takes_no_queries_is_a_sentence() -> None:
     entity = AE("PACS")
     entity.add_supported_context(MRImageStorage)
     server = entity.start_server(("127.0.0.1", 0), block=False)
-    with pytest.raises(PeerRefusedError, match="accepted none of the SOP classes"):
+    with pytest.raises(PeerRefusedError, match="no presentation context for C-FIND"):
         count_objects(STUDY, address_of(server))
     server.shutdown()
 
@@ -191,8 +243,24 @@ def test_answers_reach_the_ledger_and_the_study_is_looked_at(
     server = archive(lambda _: matches({"NumberOfStudyRelatedInstances": 9}))
     at = server.server_address[1]
     destinations = {
-        "pacs": Destination("pacs", "PACS", "127.0.0.1", at, "SECONDREAD", 5.0, 3),
-        "gone": Destination("gone", "PACS", "127.0.0.1", free_port(), "SECONDREAD", 5.0, 3),
+        "pacs": Destination(
+            name="pacs",
+            ae_title="PACS",
+            host="127.0.0.1",
+            port=at,
+            calling_ae_title="SECONDREAD",
+            timeout_s=5.0,
+            attempts_max=3,
+        ),
+        "gone": Destination(
+            name="gone",
+            ae_title="PACS",
+            host="127.0.0.1",
+            port=free_port(),
+            calling_ae_title="SECONDREAD",
+            timeout_s=5.0,
+            attempts_max=3,
+        ),
     }
     archives = Archives(ledger, SystemClock(), destinations)
     archives.start()
@@ -203,7 +271,7 @@ def test_answers_reach_the_ledger_and_the_study_is_looked_at(
             archives.ask(study, name)
         assert (answered(ledger, "pacs").objects, answered(ledger, "pacs").reason) == (9, "")
         assert answered(ledger, "gone").objects is None
-        assert "Nobody listens" in answered(ledger, "gone").reason
+        assert "nobody listens" in answered(ledger, "gone").reason
         assert "no destination 'nobody'" in answered(ledger, "nobody").reason
         with ledger.read() as view:
             assert view.studies.get(1).due_at < study.due_at

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
+from secondread.domain.destination import Destination
 from secondread.domain.engine import Finished, Ticket
 from secondread.domain.form import Compression, Form, Language, Overlay, SegmentationKind
-from secondread.domain.network import Destination
 from secondread.domain.result import OutboxItem
 from secondread.domain.states import DeliveryState, JobState
 from secondread.pipeline.editions import plan_editions, plan_refusals
@@ -48,7 +48,16 @@ FORMS = {
 
 
 def destination(name: str, form: Form) -> Destination:
-    return Destination(name, name.upper(), "localhost", 104, "SECONDREAD", 5.0, 3, form)
+    return Destination(
+        name=name,
+        ae_title=name.upper(),
+        host="localhost",
+        port=104,
+        calling_ae_title="SECONDREAD",
+        timeout_s=5.0,
+        attempts_max=3,
+        form=form,
+    )
 
 
 def send_to(house: House, **forms: Form) -> None:

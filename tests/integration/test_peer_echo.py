@@ -18,8 +18,9 @@ from pynetdicom.sop_class import MRImageStorage, SegmentationStorage, Verificati
 
 from secondread.cli.main import execute
 from secondread.delivery.conversation import Conversation
-from secondread.delivery.diagnosis import Outcome, conclude, diagnose
+from secondread.delivery.diagnosis import RESULT_CLASSES, conclude, diagnose
 from secondread.delivery.link import ConversationError
+from secondread.delivery.steps import Outcome
 from secondread.domain.network import TlsSettings
 from secondread.errors import EXIT_OK, EXIT_UNAVAILABLE, ConfigurationError
 from tests.certificates import Certificates
@@ -50,7 +51,7 @@ def test_storescp_answers(dcmtk: Callable[[str], str], tmp_path: Path) -> None:
     assert "'PACS' accepts 'SECONDREAD'" in steps["association"].sentence
     assert steps["storage"].outcome is Outcome.NOTE
     assert "CT, MR" in steps["storage"].sentence
-    assert "It does not accept Storage Commitment." in steps["storage"].sentence
+    assert "It does not accept Storage Commitment or C-FIND." in steps["storage"].sentence
     assert "0x0000" in steps["echo"].sentence
     assert f"'PACS' at localhost:{port} answered in " in conclude(
         call(port, "localhost"), tuple(steps.values())
@@ -59,7 +60,7 @@ def test_storescp_answers(dcmtk: Callable[[str], str], tmp_path: Path) -> None:
 
 def test_orthanc_answers_and_takes_results(orthanc: Callable[..., Any]) -> None:
     server = orthanc()
-    asked = call(server.port, called=server.ae_title, takes_results=True, timeout_s=5.0)
+    asked = call(server.port, called=server.ae_title, results=RESULT_CLASSES, timeout_s=5.0)
     steps = examine(asked)
     assert "Segmentation and Comprehensive 3D SR too" in steps["storage"].sentence
     assert "answered in" in conclude(asked, tuple(steps.values()))
@@ -67,9 +68,9 @@ def test_orthanc_answers_and_takes_results(orthanc: Callable[..., Any]) -> None:
 
 def test_a_destination_that_takes_no_results_is_told() -> None:
     with scp(classes=(Verification, SegmentationStorage)) as port:
-        asked = call(port, takes_results=True)
+        asked = call(port, results=RESULT_CLASSES)
         steps = examine(asked)
-    assert "It refuses Comprehensive 3D SR" in steps["storage"].sentence
+    assert "it refuses Comprehensive 3D SR" in steps["storage"].sentence
     assert "results cannot be stored there" in conclude(asked, tuple(steps.values()))
 
 

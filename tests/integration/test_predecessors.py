@@ -12,9 +12,9 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from secondread.domain.destination import Destination
 from secondread.domain.form import Form, SegmentationKind
 from secondread.domain.job import Job
-from secondread.domain.network import Destination
 from secondread.domain.states import DeliveryState, JobState
 from secondread.observe.keys import patient_mark, study_key
 from secondread.pipeline import write as write_stage
@@ -53,7 +53,16 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Written:
 
 def send_to(house: House, **forms: Form) -> None:
     places = {
-        name: Destination(name, name.upper(), "localhost", 104, "SECONDREAD", 5.0, 3, form)
+        name: Destination(
+            name=name,
+            ae_title=name.upper(),
+            host="localhost",
+            port=104,
+            calling_ae_title="SECONDREAD",
+            timeout_s=5.0,
+            attempts_max=3,
+            form=form,
+        )
         for name, form in forms.items()
     }
     house.place = replace(house.place, destinations=places)

@@ -24,7 +24,7 @@ FORMS = {
     "no segmentation": Form(segmentation=SegmentationKind.NONE),
     "Chinese": Form(language=Language.CHINESE),
 }
-# PixelMed takes twenty seconds for each file.
+# PixelMed takes some ten seconds for each file.
 QUICK_CHECKS = [check for check in REPORT_CHECKS if check is not run_pixelmed]
 
 

@@ -39,7 +39,7 @@ def left_by(check, *arguments):
         pytest.skip(str(absent))
 
 
-# PixelMed takes twenty seconds for each file.
+# PixelMed takes some ten seconds for each file.
 QUICK_REPORT_CHECKS = [check for check in REPORT_CHECKS if check is not run_pixelmed]
 
 

@@ -15,10 +15,11 @@ from pynetdicom import AE, evt
 
 from secondread.access.passcodes import hash_passcode
 from secondread.cli.main import execute
-from secondread.cli.peer_echo import Wishes, call_of, find_callable
+from secondread.cli.peer_call import Wishes, call_of, find_callable
 from secondread.cli.send import Target, find_dicom_files, parse_target
 from secondread.config.settings import Settings
-from secondread.domain.network import Destination, Peer, Service, TlsSettings
+from secondread.domain.destination import Destination
+from secondread.domain.network import Peer, Service, TlsSettings
 from secondread.errors import (
     EXIT_FAILED,
     EXIT_NO_INPUT,
@@ -207,7 +208,15 @@ def test_peer_echo(tmp_path: Path, server: Server, capsys: pytest.CaptureFixture
 
 
 def test_who_can_be_called() -> None:
-    pacs = Destination("pacs", "PACS", "h", 104, "SECONDREAD", 30.0, 20)
+    pacs = Destination(
+        name="pacs",
+        ae_title="PACS",
+        host="h",
+        port=104,
+        calling_ae_title="SECONDREAD",
+        timeout_s=30.0,
+        attempts_max=20,
+    )
     router = Peer("router", "PACS", ("10.1.2.3",), 30.0)
     scanner = Peer("mr1", "MR1", ("10.1.2.4",), 30.0)
     settings = Settings(peers=(router, scanner), destinations=(pacs,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from secondread.config.schema import DestinationRow
+from secondread.config.destinations import DestinationRow
 from secondread.delivery.backoff import delay_s
 
 DAY_S = 86_400

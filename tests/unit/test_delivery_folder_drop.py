@@ -17,14 +17,16 @@ import pytest
 from pydicom import dcmread
 
 from secondread.delivery import folder_drop
-from secondread.delivery.folder_drop import DropFolder, Layout, drop, mark_done
+from secondread.delivery.folder_drop import drop, mark_done
+from secondread.domain.drop_folder import DropFolder, Layout
 from secondread.errors import ConfigurationError, PeerRefusedError, PeerUnreachableError
 
 SIZE_MIB = 2
 DROPPING = """
 import sys
 from pathlib import Path
-from secondread.delivery.folder_drop import DropFolder, drop
+from secondread.delivery.folder_drop import drop
+from secondread.domain.drop_folder import DropFolder
 target = DropFolder("share", Path(sys.argv[1]))
 for path in sys.argv[2:]:
     drop(Path(path), target)

@@ -15,8 +15,8 @@ from secondread.delivery.dicom_web import items, number, read_data_sets, text
 from secondread.delivery.object_names import is_uid
 from secondread.delivery.stow_answer import StoreStatus, read_store_response
 from secondread.delivery.web import Answer, origin_of, read_retry_after_s
-from secondread.delivery.web_target import Credentials, Scheme, WebTarget
 from secondread.delivery.web_wording import describe_status, describe_tls_trouble
+from secondread.domain.web_target import Credentials, Scheme, WebTarget
 from secondread.errors import (
     ConfigurationError,
     DeliveryError,

@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pydicom
 import pytest
+from jpeg_ls import decode_from_buffer, encode_array
+from pydicom.encaps import encapsulate, generate_frames
 
 from secondread.domain.form import Compression, Form, SegmentationKind
 from secondread.errors import GateError
@@ -144,6 +146,38 @@ def test_one_wrong_bit_is_found_wherever_frames_begin(tmp_path, plane, columns):
         broken.save_as(tmp_path / "broken.dcm")
         with pytest.raises(GateError, match="is not the model's answer"):
             check(tmp_path / "broken.dcm", case.context, analysis, made, made.documents[0])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ("a voxel", "is not the model's answer"),
+        ("a column too few", "cannot be read back: a value is not what its representation says"),
+        ("its end cut off", "cannot be read back: something compressed in it cannot be unpacked"),
+        ("no such frame", "cannot be read back: a value is not what its representation says"),
+    ],
+)
+def test_what_is_wrong_with_a_frame_in_jpeg_ls_is_found(tmp_path, wrong, sentence):
+    case = make_case(tmp_path / "series", "axial", (5, 40, 48))
+    form = Form(segmentation=SegmentationKind.LABELMAP, compression=Compression.JPEG_LS)
+    context, analysis = replace(case.context, form=form), Analysis(case.labels)
+    (seg, *_) = write_results(context, analysis, tmp_path)
+    made = make_documents(context, analysis)
+    found = pydicom.dcmread(tmp_path / seg.path)
+    first, *others = generate_frames(found.PixelData, number_of_frames=found.NumberOfFrames)
+    plane = np.frombuffer(decode_from_buffer(first), np.uint8).reshape(40, 48).copy()
+    if wrong == "a voxel":
+        plane[7, 9] += 1
+    frames = {
+        "a voxel": [bytes(encode_array(plane)), *others],
+        "a column too few": [bytes(encode_array(plane[:, :47].copy())), *others],
+        "its end cut off": [first[: len(first) // 2], *others],
+        "no such frame": [first, *others[:-1]],
+    }[wrong]
+    found.PixelData = encapsulate([frame + b"\0" * (len(frame) % 2) for frame in frames])
+    found.save_as(tmp_path / "broken.dcm")
+    with pytest.raises(GateError, match=sentence):
+        check(tmp_path / "broken.dcm", context, analysis, made, made.documents[0])
 
 
 @pytest.mark.parametrize("code", ["type", "category"])

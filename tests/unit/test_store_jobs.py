@@ -223,9 +223,9 @@ def test_results_of_urgent_studies_are_sent_first(ledger: Ledger) -> None:
             change.outbox.add(job.id, "pacs", objects, 120.0 + number)
         assert change.outbox.knows("2.25.0")
         assert not change.outbox.knows("2.25.2")
-        sent = []
-        while item := change.outbox.claim("deliver:1", 200.0, 60.0):
-            sent.append(item.sop_instance_uid)
+        claimed = change.lines.claim("pacs", "deliver:1", 200.0, 60.0, 10)
+        sent = [one.item.sop_instance_uid for one in claimed]
+    assert [one.urgency for one in claimed] == [Urgency.HIGH, Urgency.MEDIUM]
     assert sent == ["2.25.1", "2.25.0"]
 
 

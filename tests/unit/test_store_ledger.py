@@ -157,14 +157,12 @@ def test_segmentation_goes_before_the_report_that_names_it(ledger: Ledger) -> No
         change.outbox.add(job.id, "pacs", objects, 300.0)
         change.outbox.add(job.id, "pacs", objects, 301.0)
         assert len(change.outbox.of_job(job.id)) == 2
-        first = change.outbox.claim("d", 300.0, 60.0)
-        assert first is not None
-        assert first.sop_instance_uid == "1.5.1"
-        assert change.outbox.claim("d", 300.0, 60.0) is None
-        change.outbox.move(first, DeliveryState.SENT, 301.0, "sent")
-        second = change.outbox.claim("d", 302.0, 60.0)
-        assert second is not None
-        assert second.sop_instance_uid == "1.5.2"
+        (first,) = change.lines.claim("pacs", "d", 300.0, 60.0, 1)
+        assert first.item.sop_instance_uid == "1.5.1"
+        assert not change.lines.claim("pacs", "other", 300.0, 60.0, 1)
+        change.outbox.move(first.item, DeliveryState.SENT, 301.0, "sent")
+        (second,) = change.lines.claim("pacs", "d", 302.0, 60.0, 1)
+        assert second.item.sop_instance_uid == "1.5.2"
 
 
 def test_trail_is_a_chain(ledger: Ledger) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from secondread.delivery.courier import settle
 from secondread.delivery.fallback import tell_fallbacks
+from secondread.delivery.settling import settle
 from secondread.domain.instance import Instance
 from secondread.domain.job import PlannedJob
 from secondread.domain.result import OutboxItem, ResultObject
@@ -66,20 +66,24 @@ def states(view: Transaction, place: str = "pacs") -> list[tuple[int, str, Deliv
     ]
 
 
+def claims(change: Transaction, place: str = "pacs") -> Iterator[OutboxItem]:
+    """What is due there, one after the other."""
+    while found := change.lines.claim(place, "deliver:1", 300.0, 60.0, 1):
+        yield found[0].item
+
+
 def claim(change: Transaction, place: str = "pacs") -> OutboxItem:
-    """The next object that is due there; what is due elsewhere is left claimed."""
-    while item := change.outbox.claim("deliver:1", 300.0, 60.0):
-        if item.destination == place:
-            return item
-    raise AssertionError(place)
+    """The next object that is due there."""
+    return next(claims(change, place))
 
 
 def test_what_is_in_reserve_is_not_sent(ledger: Ledger) -> None:
     sent = []
     with ledger.begin() as change:
-        while item := change.outbox.claim("deliver:1", 300.0, 60.0):
-            sent.append((item.destination, item.level, item.kind))
-            change.outbox.move(item, SENT, 200.0, "Sent.")
+        for place in ("pacs", "viewer"):
+            for item in claims(change, place):
+                sent.append((item.destination, item.level, item.kind))
+                change.outbox.move(item, SENT, 200.0, "Sent.")
         settle(change, 1, 200.0)
         assert change.jobs.get(1).state is JobState.DELIVERED
         assert states(change)[2:] == [
@@ -179,8 +183,9 @@ def test_job_ends_when_what_went_instead_has_arrived_and_says_so(ledger: Ledger)
         ]
         change.outbox.fall_back(claim(change), 201.0, REFUSAL)
         change.outbox.release_claims_of("deliver:")
-        while item := change.outbox.claim("deliver:1", 300.0, 60.0):
-            change.outbox.move(item, SENT, 300.0, "Sent.")
+        for place in ("pacs", "viewer"):
+            for item in claims(change, place):
+                change.outbox.move(item, SENT, 300.0, "Sent.")
         settle(change, 1, 300.0)
         assert change.jobs.get(1).state is JobState.DELIVERED
         told = [row.text for row in change.trail.of_study(1) if row.event == "job"]

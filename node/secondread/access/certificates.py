@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from secondread.domain.destination import CallSecurity, Destination
 from secondread.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class CertificateFile:
     """A file of certificates that the node is configured with.
 
     Attributes:
-        use: ``own``, ``ca`` or ``peer``; the label of its metric.
+        use: ``own``, ``ca``, ``peer`` or ``destination``; the label of its metric.
         where: the place in the configuration, such as ``'certificate' in [tls]``.
         path: the PEM file.
         consequence: what happens once it has expired.
@@ -139,6 +140,29 @@ def certificate_files(settings: Settings) -> Iterator[CertificateFile]:
                 f"'certificate_ca' of peer '{peer.name}'",
                 Path(peer.certificate_ca),
                 f"the node refuses peer '{peer.name}'",
+            )
+    for destination in settings.destinations:
+        yield from _of_destination(destination, frozenset({tls.certificate, tls.ca, Path()}))
+
+
+def _of_destination(destination: Destination, known: frozenset[Path]) -> Iterator[CertificateFile]:
+    """The files that a destination names itself, of those that are not ``known``."""
+    security, table = destination.security, "tls"
+    if destination.web is not None:
+        web, table = destination.web, "web"
+        security = CallSecurity(web.ca or Path(), web.tls.certificate if web.tls else Path())
+    if security is None:
+        return
+    for key, path, consequence in (
+        ("certificate", security.certificate, "refuses the node"),
+        ("ca", security.ca, "is refused by the node"),
+    ):
+        if path not in known:
+            yield CertificateFile(
+                "destination",
+                f"'{key}' in [destinations.{table}] of '{destination.name}'",
+                path,
+                f"destination '{destination.name}' {consequence}",
             )
 
 

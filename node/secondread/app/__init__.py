@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -28,12 +29,15 @@ from secondread.observe.keys import read_secret, study_key
 from secondread.observe.logging import configure
 from secondread.store import Ledger, Spool
 
+if TYPE_CHECKING:
+    from secondread.pipeline.workplace import Workplace
+    from secondread.schedule.timers import Timers
+
 log = structlog.stdlib.get_logger(__name__)
 
 _LOCK_WAIT_S = 30.0
 _QUIET_POLL_S = 0.5
 _TIDY_S = 60.0
-_IDLE_S = 0.2
 
 
 def serve(settings: Settings, role: str | None, *, supervised: bool = False) -> int:
@@ -151,6 +155,7 @@ def _run_pipeline(settings: Settings, ledger: Ledger, spool: Spool, stop: thread
         archives.start()
         timers.every(_QUIET_POLL_S, "complete studies", complete.step)
         timers.every(CHECK_S, "configuration of peers", peers.check)
+        _keep_house(settings, place, timers, stop)
         timers.every(_TIDY_S, "work folders", lambda: _tidy(ledger, spool))
         timers.start()
         Flow(place, engine).run(stop)
@@ -161,16 +166,22 @@ def _run_pipeline(settings: Settings, ledger: Ledger, spool: Spool, stop: thread
         decoder.close()
 
 
-def _run_deliver(settings: Settings, ledger: Ledger, spool: Spool, stop: threading.Event) -> None:
-    from secondread.delivery.courier import Courier
+def _keep_house(
+    settings: Settings, place: Workplace, timers: Timers, stop: threading.Event
+) -> None:
+    """Have files removed whose time is over, and the disk watched."""
+    from secondread.pipeline.caretaker import LOOK_S, ROUND_S, engage
 
-    destinations = {destination.name: destination for destination in settings.destinations}
-    courier = Courier(ledger, spool, destinations, SystemClock(), _owner("deliver"))
-    with ledger.begin() as change:
-        change.outbox.release_claims_of("deliver:")
-    while not stop.is_set():
-        if not courier.step():
-            stop.wait(_IDLE_S)
+    caretaker = engage(settings, place.ledger, place.spool, place.clock)
+    caretaker.begin()
+    timers.every(ROUND_S, "retention", lambda: caretaker.work(stop))
+    timers.every(LOOK_S, "disk", caretaker.watch.look)
+
+
+def _run_deliver(settings: Settings, ledger: Ledger, spool: Spool, stop: threading.Event) -> None:
+    from secondread.app.deliver import run_deliver
+
+    run_deliver(settings, ledger, spool, stop, _owner("deliver"))
 
 
 def _owner(role: str) -> str:

@@ -28,7 +28,7 @@ from secondread.errors import (
     LedgerError,
     SecondReadError,
 )
-from secondread.intake import commitment, notices, status
+from secondread.intake import commitment, commitment_reports, notices, status
 from secondread.intake.association import Timeouts
 from secondread.intake.commit import Committer
 from secondread.intake.conversation import Desk
@@ -196,6 +196,7 @@ class _Intake:
                 Service.NOTICES: notices.CONTEXTS,
                 Service.STATUS: status.CONTEXTS,
             },
+            reports=commitment_reports.CONTEXTS,
         )
         server = StorageServer(
             self._listening(),
@@ -230,10 +231,24 @@ class _Intake:
         )
         handlers = {
             **commitment.handlers(commitments),
+            **commitment_reports.handlers(self._report_taker()),
             **notices.handlers(notices.NoticeProvider(self._ledger, peer_of, self._clock)),
             **status.handlers(status.StatusProvider(self._ledger, peer_of)),
         }
         return ServiceTable({key: self._settled(handler) for key, handler in handlers.items()})
+
+    def _report_taker(self) -> commitment_reports.ReportTaker:
+        def refuse(sentence: str, caller: Caller) -> None:
+            log.warning("commitment report refused", peer=caller.peer, address=caller.address)
+            self._journal.audit(
+                "commitment-report-refused",
+                sentence,
+                {"peer": caller.peer, "address": caller.address},
+            )
+
+        return commitment_reports.ReportTaker(
+            self._access.peer, commitment_reports.recorder(self._ledger), refuse
+        )
 
     def _settled(self, handler: Handler) -> Handler:
         """Ask the ledger only when it knows all that got Success so far."""

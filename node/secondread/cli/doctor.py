@@ -40,7 +40,16 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """All findings about a node, in the order in which they are best repaired."""
-    from secondread.cli.probes import clock, containment, disk, models, neighbours, port, tls
+    from secondread.cli.probes import (
+        clock,
+        containment,
+        disk,
+        disk_pressure,
+        models,
+        neighbours,
+        port,
+        tls,
+    )
     from secondread.cli.probes.finding import warning, well
     from secondread.config.checks import remarks
 
@@ -48,6 +57,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     for remark in remarks(settings):
         yield warning("configuration", remark.sentence, remark.remedy)
     yield from disk.probe_disk(settings)
+    yield from disk_pressure.probe_disk_pressure(settings)
     yield from clock.probe_clock(settings)
     for number in filter(None, (settings.port, settings.tls.port)):
         yield port.probe_port(replace(settings, port=number))

@@ -18,11 +18,13 @@ from secondread import __version__
 from secondread.cli import (
     config,
     crosswalk,
+    destination,
     doctor,
     export,
     gate,
     model,
     peer,
+    retention,
     rule,
     send,
     serve,
@@ -52,12 +54,14 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("send")(send.send)
 app.add_typer(peer.app, name="peer")
+app.add_typer(destination.app, name="destination")
 app.add_typer(study.app, name="study")
 app.add_typer(rule.app, name="rule")
 app.add_typer(model.app, name="model")
 app.command("gate")(gate.gate)
 app.command("export")(export.export)
 app.add_typer(crosswalk.app, name="crosswalk")
+app.add_typer(retention.app, name="retention")
 app.add_typer(config.app, name="config")
 app.command("doctor")(doctor.doctor)
 

@@ -14,6 +14,7 @@ from secondread.cli.refusal import allow_refusal, list_refusals
 
 if TYPE_CHECKING:
     from secondread.domain.completeness import Completeness
+    from secondread.domain.destination import Destination
     from secondread.domain.network import Peer
 
 app = typer.Typer(help="Who the node talks to: senders and destinations.", no_args_is_help=True)
@@ -34,20 +35,24 @@ def list_peers(config: ConfigOption = None, as_json: JsonOption = False) -> None
         (peer.name, "sends", peer.ae_title, ", ".join(peer.addresses), _brief(peer))
         for peer in settings.peers
     ]
-    rows += [
-        (
-            there.name,
-            "receives",
-            there.ae_title,
-            f"{there.host}:{there.port}",
-            f"called by {there.calling_ae_title}",
-        )
-        for there in settings.destinations
-    ]
+    rows += [_receiver(there) for there in settings.destinations]
     if not rows:
         print_line("There are neither [[peers]] nor [[destinations]] in the configuration.")
         return
     print_table(("NAME", "DIRECTION", "AE TITLE", "ADDRESS", ""), rows)
+
+
+def _receiver(there: Destination) -> tuple[str, ...]:
+    from secondread.domain.destination import Way
+
+    if there.web is not None:
+        return there.name, "receives", "", there.web.url, "by STOW-RS"
+    if there.folder is not None:
+        return there.name, "receives", "", str(there.folder.folder), "as files"
+    called = f"called by {there.calling_ae_title}" + (", TLS" if there.security else "")
+    if there.way is Way.SENDER:
+        return there.name, "receives", "", "whoever sent the study", called
+    return there.name, "receives", there.ae_title, f"{there.host}:{there.port}", called
 
 
 @app.command("show")

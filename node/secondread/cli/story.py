@@ -294,8 +294,16 @@ def kind_of(item: OutboxItem) -> str:
 
 
 def _delivery(item: OutboxItem, now: float) -> str:
-    if item.state is DeliveryState.READY:
-        when = "now" if item.next_at <= now else f"at {local_time(item.next_at)}"
-        why = f", because: {item.reason}" if item.reason else ""
-        return f", try {item.attempts + 1} {when}{why}"
-    return f": {item.reason}" if item.reason else ""
+    """How it stands with one object, for a line that names it."""
+    why = f", because: {item.reason}" if item.reason else ""
+    match item.state:
+        case DeliveryState.READY:
+            when = "now" if item.next_at <= now else f"at {local_time(item.next_at)}"
+            return f", try {item.attempts + 1} {when}{why}"
+        case DeliveryState.SENT if item.prove_at is not None:
+            when = "now" if item.prove_at <= now else f"at {local_time(item.prove_at)}"
+            return f": {item.reason} It is asked for proof {when}."
+        case DeliveryState.SAFE if item.remark:
+            return f": {item.reason} When it was sent: {item.remark}."
+        case _:
+            return f": {item.reason}" if item.reason else ""

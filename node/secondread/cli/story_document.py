@@ -165,6 +165,7 @@ def _job_document(entry: JobStory) -> dict[str, Any]:
         ],
         "deliveries": [
             {
+                "id": item.id,
                 "destination": item.destination,
                 "kind": kind_of(item),
                 "level": item.level,
@@ -173,7 +174,20 @@ def _job_document(entry: JobStory) -> dict[str, Any]:
                 "attempts": item.attempts,
                 "next_at": iso_time(item.next_at),
                 "reason": item.reason,
+                "status": item.status,
+                "remark": item.remark,
+                "proof": item.proof,
+                "proof_tries": item.proof_tries,
+                "prove_at": _time(item.prove_at),
+                "sendings": item.sendings,
+                "sent_at": _time(item.sent_at),
+                "safe_at": _time(item.safe_at),
+                "purged_at": _time(item.purged_at),
             }
             for item in entry.deliveries
         ],
     }
+
+
+def _time(at: float | None) -> str | None:
+    return None if at is None else iso_time(at)

@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 from secondread.config.complete_checks import check_complete, complete_remarks
+from secondread.config.destination_checks import check_destinations, destination_remarks
 from secondread.config.doors import check_doors, door_remarks
 from secondread.config.faults import Fault, unknown_name
+from secondread.config.fetch_checks import check_fetch, fetch_remarks
 from secondread.config.first_party import first_party_folder, first_party_ids
+from secondread.config.notify_checks import check_notify, check_worklists, notify_remarks
 from secondread.config.positions import KeyPath
 from secondread.config.references import named_peers
 from secondread.config.remark import Remark
@@ -28,7 +31,11 @@ def cross_check(source: Source, tables: Tables) -> Iterator[Fault]:
         if isinstance(rule, RuleRow):
             yield from _unknown_references(source, index, rule)
     yield from check_complete(source, tables, _names(source, "destinations"))
+    yield from check_destinations(source, tables)
     yield from check_results(source, tables)
+    yield from check_notify(source, tables, _names(source, "destinations"))
+    yield from check_worklists(source, tables, _names(source, "destinations"))
+    yield from check_fetch(source, tables)
     for index, model in enumerate(tables.rows["models"]):
         if isinstance(model, ModelRow):
             yield from _absent_model(source, index, model)
@@ -115,7 +122,10 @@ def _remarks(settings: Settings) -> Iterator[Remark]:
     if not settings.rules:
         yield Remark("Studies are kept, but no model looks at them.", "Add a rule to [[rules]].")
     yield from door_remarks(settings)
+    yield from destination_remarks(settings)
     yield from results_remarks(settings)
+    yield from notify_remarks(settings)
+    yield from fetch_remarks(settings)
     if settings.crosswalk_key_file.is_relative_to(settings.data_dir):
         yield Remark(
             "The key of the crosswalk lies in data_dir: whoever copies that folder has both.",
@@ -134,6 +144,8 @@ def _unused(settings: Settings) -> Iterator[Remark]:
     destinations = {name for rule in settings.rules for name in rule.destinations}
     destinations |= {peer.complete.ask for peer in settings.peers if peer.complete}
     destinations |= {rule.complete.get("ask", "") for rule in settings.rules}
+    destinations |= {worklist.source for worklist in settings.worklists}
+    destinations |= {rule.fetch.source for rule in settings.rules if rule.fetch}
     for destination in settings.destinations:
         if destination.name not in destinations:
             yield Remark(

@@ -13,7 +13,7 @@ from secondread.config.schema import DicomSection, PeerRow, TlsSection
 from secondread.config.settings import Settings
 from secondread.config.source import Source, resolved
 from secondread.config.tables import Tables, place
-from secondread.domain.network import Peer
+from secondread.domain.network import Peer, TlsSettings
 
 _FILE_MAX_BYTES = 1024 * 1024
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
@@ -24,6 +24,15 @@ _LOCKED_KEY = b"ENCRYPTED"
 def needs_tls(row: PeerRow) -> bool:
     """Whether a peer may come by TLS only; a certificate can be asked for nowhere else."""
     return row.tls or bool(row.certificate_sha256 or row.certificate_ca)
+
+
+def to_tls_settings(section: TlsSection, folder: Path) -> TlsSettings:
+    """[tls] as a record; ``folder`` is that of the configuration file."""
+    certificate, key, ca = (
+        resolved(folder, text) if text else Path()
+        for text in (section.certificate, section.key, section.ca)
+    )
+    return TlsSettings(section.port, certificate, key, ca, section.warn_days)
 
 
 def check_doors(source: Source, tables: Tables) -> Iterator[Fault]:
@@ -62,7 +71,7 @@ def _file_faults(source: Source, tls: TlsSection) -> Iterator[Fault]:
             sentence = f"[tls] has a port, so it needs the key '{key}', a PEM file."
             yield Fault(place(source, ("tls", "port")), sentence)
             continue
-        trouble = _trouble(resolved(source.path.parent, text), is_key=key == "key")
+        trouble = pem_trouble(resolved(source.path.parent, text), is_key=key == "key")
         if trouble:
             yield Fault(place(source, ("tls", key)), f"'{key}' in [tls] {trouble}")
 
@@ -86,7 +95,7 @@ def _peer_faults(
             f"'{key}' in {name} asks for TLS, but [tls] has no port; set one, or remove '{key}'.",
         )
     if peer.certificate_ca:
-        trouble = _trouble(resolved(source.path.parent, peer.certificate_ca))
+        trouble = pem_trouble(resolved(source.path.parent, peer.certificate_ca))
         if trouble:
             yield fault("certificate_ca", f"'certificate_ca' in {name} {trouble}")
     if bool(peer.username) != bool(peer.passcode_hash):
@@ -104,7 +113,7 @@ def _set(peer: PeerRow, key: str) -> bool:
     return bool(getattr(peer, key))
 
 
-def _trouble(path: Path, *, is_key: bool = False) -> str:
+def pem_trouble(path: Path, *, is_key: bool = False) -> str:
     """The end of a sentence about a PEM file that cannot be what it should be; or ''."""
     try:
         with path.open("rb") as file:

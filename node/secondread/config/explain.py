@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from secondread.config.load import examine
 from secondread.config.positions import KeyPath
-from secondread.config.schema import ROW_KEY, ROWS, SECTIONS
+from secondread.config.schema import NESTED, ROW_KEY, ROWS, SECTIONS
 from secondread.config.settings import Settings
 from secondread.config.source import Source
 from secondread.errors import ConfigurationError
@@ -19,6 +19,8 @@ from secondread.errors import ConfigurationError
 HIDDEN = "(set)"
 _SECRET = frozenset({"passcode_hash"})
 """Keys whose values are told only to be there: a hash can be tried out at leisure."""
+_RECORDS = {"notify": "listeners"}
+"""Fields of ``Settings`` that are called otherwise than their table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ def _rows(source: Source, settings: Settings) -> Iterator[Explained]:
     for table, schema in ROWS.items():
         for index, row in enumerate(source.raw.get(table, [])):
             place = _Place(source, f"{table}.{row[ROW_KEY[table]]}", (table, index))
-            yield from _table(place, schema, row, getattr(settings, table)[index])
+            records = getattr(settings, _RECORDS.get(table, table))
+            yield from _table(place, schema, row, records[index])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +88,16 @@ def _table(
     for key, field in schema.model_fields.items():
         name, path = f"{place.name}.{key}", (*place.path, key)
         default = field.get_default(call_default_factory=True)
-        if isinstance(default, BaseModel):
+        nested = NESTED.get(f"{path[0]}.{key}")
+        if nested is not None and (key in row or default is not None):
             inner = _Place(place.source, name, path)
-            yield from _table(inner, type(default), row.get(key, {}), None)
+            yield from _table(inner, nested, row.get(key, {}), None)
         elif key in row:
             value = HIDDEN if key in _SECRET and row[key] else row[key]
             yield Explained(name, value, _origin(place.source, path))
         elif default is not None:
             yield Explained(name, default, "default")
-        elif record is not None:
+        elif record is not None and nested is None:
             yield Explained(name, getattr(record, key), "default")
 
 

@@ -12,13 +12,15 @@ from pydantic import BaseModel
 
 from secondread.config.checks import cross_check
 from secondread.config.complete import to_completeness, to_fields
-from secondread.config.doors import needs_tls
+from secondread.config.destinations import DestinationRow, to_destination
+from secondread.config.doors import needs_tls, to_tls_settings
 from secondread.config.exports import DeidSection, ExportRow, to_named_export
 from secondread.config.faults import Fault, faults_error
+from secondread.config.fetch import to_fetch_terms
 from secondread.config.first_party import first_party_folder
-from secondread.config.results import to_form
+from secondread.config.notify import NotifyRow, to_listener
+from secondread.config.retention import RetentionSection, to_retention
 from secondread.config.schema import (
-    DestinationRow,
     DicomSection,
     InferenceSection,
     LogSection,
@@ -31,16 +33,15 @@ from secondread.config.schema import (
 from secondread.config.settings import GIB, MIB, Settings
 from secondread.config.source import Source, read_source, resolved
 from secondread.config.tables import Tables, read_tables
+from secondread.config.worklists import WorklistRow, to_worklist
 from secondread.domain.condition import AttributeTest, Condition, PeerTest
 from secondread.domain.network import (
-    Destination,
     LateImages,
     ModelReference,
     Peer,
     Quotas,
     Rule,
     Service,
-    TlsSettings,
     Urgency,
 )
 
@@ -106,6 +107,7 @@ def _settings(path: Path, tables: Tables) -> Settings:
     deid = _section(tables, "deid", DeidSection)
     log = _section(tables, "log", LogSection)
     folder = path.parent
+    tls = to_tls_settings(_section(tables, "tls", TlsSection), folder)
     return Settings(
         path=path,
         ae_title=node.ae_title,
@@ -123,31 +125,32 @@ def _settings(path: Path, tables: Tables) -> Settings:
         max_inflated_bytes=dicom.max_inflated_mib * MIB,
         sop_classes=frozenset(dicom.sop_classes),
         extra_sop_classes=frozenset(dicom.extra_sop_classes),
-        tls=_tls(_section(tables, "tls", TlsSection), folder),
+        tls=tls,
         peers=tuple(_peer(row, folder) for row in _rows(tables, "peers", PeerRow)),
         destinations=tuple(
-            _destination(row, node.ae_title)
+            to_destination(row, node.ae_title, tls, folder)
             for row in _rows(tables, "destinations", DestinationRow)
         ),
         rules=tuple(_rule(row) for row in _rows(tables, "rules", RuleRow)),
         models=tuple(_model(row, folder) for row in _rows(tables, "models", ModelRow)),
+        listeners=tuple(
+            to_listener(row, node.ae_title, tls, folder)
+            for row in _rows(tables, "notify", NotifyRow)
+        ),
+        worklists=tuple(
+            to_worklist(row, node.ae_title, tls, folder)
+            for row in _rows(tables, "worklists", WorklistRow)
+        ),
         slots=inference.slots,
         device=inference.device,
         threads_per_slot=inference.threads,
+        retention=to_retention(_section(tables, "retention", RetentionSection)),
         crosswalk_key_file=resolved(folder, deid.key_file),
         crosswalk_credential=deid.key_credential,
         exports=tuple(to_named_export(row) for row in _rows(tables, "exports", ExportRow)),
         log_level=log.level,
         log_format=log.format,
     )
-
-
-def _tls(section: TlsSection, folder: Path) -> TlsSettings:
-    certificate, key, ca = (
-        resolved(folder, text) if text else Path()
-        for text in (section.certificate, section.key, section.ca)
-    )
-    return TlsSettings(section.port, certificate, key, ca, section.warn_days)
 
 
 def _peer(row: PeerRow, folder: Path) -> Peer:
@@ -177,19 +180,6 @@ def _peer(row: PeerRow, folder: Path) -> Peer:
     )
 
 
-def _destination(row: DestinationRow, own_ae_title: str) -> Destination:
-    return Destination(
-        name=row.name,
-        ae_title=row.ae_title,
-        host=row.host,
-        port=row.port,
-        calling_ae_title=row.calling_ae_title or own_ae_title,
-        timeout_s=float(row.timeout_s),
-        attempts_max=row.attempts_max,
-        form=to_form(row.results),
-    )
-
-
 def _rule(row: RuleRow) -> Rule:
     return Rule(
         name=row.name,
@@ -202,6 +192,7 @@ def _rule(row: RuleRow) -> Rule:
         late_images=LateImages(row.late_images),
         versions_max=row.versions_max,
         complete=to_fields(row.complete),
+        fetch=None if row.fetch is None else to_fetch_terms(row.fetch),
     )
 
 

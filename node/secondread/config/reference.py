@@ -31,7 +31,8 @@ def render_table(name: str) -> str:
     head = ["Key", "Default", "Meaning"] + (["Environment"] if scalars else [])
     lines = [_row(head), _row(["---"] * len(head))]
     for key, field in schema.model_fields.items():
-        cells = [f"`{key}`", _default(schema, field), field.description or ""]
+        default = "see below" if f"{name}.{key}" in NESTED else _default(schema, field)
+        cells = [f"`{key}`", default, field.description or ""]
         if scalars:
             cells.append(f"`{variable(name, key)}`")
         lines.append(_row(cells))
@@ -78,8 +79,6 @@ def _default(schema: type[BaseModel], field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if value is None:
         return "see there" if schema is not RuleComplete else "the peer's"
-    if isinstance(value, BaseModel):
-        return "see below"
     if value in ("", [], ()):
         return "empty"
     if isinstance(value, bool | list):

@@ -37,6 +37,8 @@ PLACES: Mapping[str, str] = MappingProxyType(
         "destinations": "[[destinations]]",
         "rules": "[[rules]]",
         "models": "[[models]]",
+        "listeners": "[[notify]]",
+        "worklists": "[[worklists]]",
         "slots": "slots in [inference]",
         "device": "device in [inference]",
         "threads_per_slot": "threads in [inference]",

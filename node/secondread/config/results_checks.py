@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from secondread.config.destinations import DestinationRow
 from secondread.config.faults import Fault
 from secondread.config.positions import KeyPath
 from secondread.config.remark import Remark
 from secondread.config.results import DestinationResults
-from secondread.config.schema import DestinationRow
 from secondread.config.settings import Settings
 from secondread.config.source import Source
 from secondread.config.tables import Tables, place

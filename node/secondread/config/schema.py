@@ -6,141 +6,46 @@ The description of each field is its documentation: docs/configuration.md and th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from ipaddress import ip_network
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, PlainValidator
+from pydantic import BaseModel, Field, PlainValidator
 
 from secondread.config.complete import PeerComplete, RuleComplete, WantedSeriesRow
 from secondread.config.conditions import parse_conditions
+from secondread.config.destinations import (
+    DestinationFolder,
+    DestinationProof,
+    DestinationRow,
+    DestinationTls,
+    DestinationWeb,
+)
 from secondread.config.exports import DeidSection, ExportRow
-from secondread.config.patterns import check_pattern
+from secondread.config.fetch import RuleFetch
+from secondread.config.notify import NotifyRow, NotifyWeb
 from secondread.config.results import DestinationResults
+from secondread.config.retention import RetentionSection
 from secondread.config.section import Section
+from secondread.config.values import (
+    AeTitle,
+    Device,
+    Fingerprint,
+    HashedPasscode,
+    Host,
+    HostOrNone,
+    ModelId,
+    Name,
+    Network,
+    Pattern,
+    PortOrNone,
+    Uid,
+    UidRoot,
+    Username,
+)
+from secondread.config.worklists import WorklistRow, WorklistWeb
 from secondread.domain.network import LateImages, Service
-from secondread.domain.passcode import PasscodeHash
 
-_UID_MAX = 64
-_UID_ROOT_MAX = 39  # leaves 24 digits of a 64-character UID (PS3.5 9.1) for the derived part
-_AE_TITLE_MAX = 16
-
-
-def _check_ae_title(title: str) -> str:
-    """PS3.5 table 6.2-1, AE: 1 to 16 characters of ISO 646, no backslash, no control characters."""
-    if not title.strip(" "):
-        raise ValueError("must not be empty or all spaces")
-    if title != title.strip(" "):
-        raise ValueError("must not begin or end with a space; those do not count in an AE title")
-    if len(title) > _AE_TITLE_MAX:
-        raise ValueError(f"has {len(title)} characters; an AE title has 16 at the most")
-    if not all(" " <= character <= "~" and character != "\\" for character in title):
-        raise ValueError("may hold only plain ASCII letters, digits and signs, and no backslash")
-    return title
-
-
-def _check_network(address: str) -> str:
-    try:
-        ip_network(address, strict=False)
-    except ValueError:
-        raise ValueError(
-            f"has '{address}', which is not an IP address or network "
-            "such as 10.1.2.3 or 10.1.2.0/24"
-        ) from None
-    return address
-
-
-def _check_host_or_none(host: str) -> str:
-    return _check_host(host) if host else host
-
-
-def _check_host(host: str) -> str:
-    if not host or re.search(r"[\s/\\]", host):
-        raise ValueError("must be a host name or an IP address, without port or scheme")
-    return host
-
-
-def _check_uid_root(root: str) -> str:
-    """PS3.5 9.1: components of digits, no leading zeros; the first is 0, 1 or 2."""
-    if not root:
-        return root
-    if not re.fullmatch(r"[012](\.(0|[1-9][0-9]*))+", root):
-        raise ValueError("must be digits and dots, such as 1.2.826.0.1.3680043.10.999")
-    if len(root) > _UID_ROOT_MAX:
-        raise ValueError(f"has {len(root)} characters; {_UID_ROOT_MAX} is the most")
-    return root
-
-
-def _check_uid(uid: str) -> str:
-    """PS3.5 9.1."""
-    if len(uid) > _UID_MAX or not re.fullmatch(r"[012](\.(0|[1-9][0-9]*))+", uid):
-        raise ValueError(
-            f"has '{uid}', which is not a UID: digits and dots, {_UID_MAX} characters at the most"
-        )
-    return uid
-
-
-def _check_fingerprint(text: str) -> str:
-    """Any usual way of writing SHA-256 of the certificate becomes 64 small hex digits."""
-    digits = text.replace(":", "").lower()
-    if text and not re.fullmatch(r"[0-9a-f]{64}", digits):
-        raise ValueError(
-            "must be the SHA-256 fingerprint of a certificate: 64 hex digits, with or without "
-            "colons (openssl x509 -in FILE -noout -fingerprint -sha256)"
-        )
-    return digits
-
-
-def _check_passcode_hash(text: str) -> str:
-    if text:
-        try:
-            PasscodeHash.parse(text)
-        except ValueError as error:
-            # Not quoted: what stands there may be the passcode itself.
-            raise ValueError(f"{error}; 'secondread peer edit' makes one") from None
-    return text
-
-
-def _check_username(text: str) -> str:
-    if not text.isprintable() or text != text.strip():
-        raise ValueError("may hold only printable characters, and no space at its ends")
-    return text
-
-
-def _check_device(device: str) -> str:
-    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", device):
-        raise ValueError("must be 'cpu', 'cuda' or 'cuda:0', 'cuda:1' …")
-    return device
-
-
-def _check_pattern(pattern: str) -> str:
-    if trouble := check_pattern(pattern):
-        raise ValueError(trouble)
-    return pattern
-
-
-def _check_not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be empty")
-    return text
-
-
-def _check_model_id(name: str) -> str:
-    """The id becomes a folder name, so it must not climb out of its parent."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise ValueError("may hold only letters, digits, '_', '-' and '.'")
-    return name
-
-
-AeTitle = Annotated[str, AfterValidator(_check_ae_title)]
-Network = Annotated[str, AfterValidator(_check_network)]
-Host = Annotated[str, AfterValidator(_check_host)]
-Name = Annotated[str, AfterValidator(_check_not_blank)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-PortOrNone = Annotated[int, Field(ge=0, le=65535)]
-Uid = Annotated[str, AfterValidator(_check_uid)]
 Permission = Literal["echo", "store", "commitment", "notices", "status"]
 
 
@@ -155,7 +60,7 @@ class NodeSection(Section):
         description="Folder of the ledger, the spool and the results: a local disk. "
         "A relative path counts from the folder of the configuration file.",
     )
-    uid_root: Annotated[str, AfterValidator(_check_uid_root)] = Field(
+    uid_root: UidRoot = Field(
         "", description="Your organisation's own UID root. Empty: UIDs under 2.25."
     )
     minimum_free_gib: float = Field(
@@ -250,9 +155,7 @@ class InferenceSection(Section):
     slots: int = Field(
         1, ge=1, le=64, description="How many models run at a time, a process for each."
     )
-    device: Annotated[str, AfterValidator(_check_device)] = Field(
-        "cpu", description="'cpu', 'cuda', or one card such as 'cuda:0'."
-    )
+    device: Device = Field("cpu", description="'cpu', 'cuda', or one card such as 'cuda:0'.")
     threads: int = Field(
         0,
         ge=0,
@@ -320,7 +223,7 @@ class PeerRow(Section):
     tls: bool = Field(
         False, description="Whether it may come by TLS only; implied by the two keys below."
     )
-    certificate_sha256: Annotated[str, AfterValidator(_check_fingerprint)] = Field(
+    certificate_sha256: Fingerprint = Field(
         "",
         description="SHA-256 fingerprint that its TLS certificate must have, 64 hex digits. "
         "Empty: any.",
@@ -331,15 +234,15 @@ class PeerRow(Section):
         "directly. Empty: any of [tls] ca. "
         "A relative path counts from the folder of the configuration file.",
     )
-    username: Annotated[str, AfterValidator(_check_username)] = Field(
+    username: Username = Field(
         "",
         description="User name that it must give when it opens an association; needs "
         "passcode_hash. Empty: none is asked for.",
     )
-    passcode_hash: Annotated[str, AfterValidator(_check_passcode_hash)] = Field(
+    passcode_hash: HashedPasscode = Field(
         "", description="Hash of the passcode that goes with it, made by 'secondread peer edit'."
     )
-    host: Annotated[str, AfterValidator(_check_host_or_none)] = Field(
+    host: HostOrNone = Field(
         "",
         description="Where it can be called, for an echo and for commitment reports. "
         "Empty: where it called from.",
@@ -350,32 +253,6 @@ class PeerRow(Section):
     complete: PeerComplete = Field(
         PeerComplete.model_validate({}),
         description="When a study is complete besides, as a table [peers.complete] below it.",
-    )
-
-
-class DestinationRow(Section):
-    """Where results can go: a storage SCP, usually the PACS."""
-
-    name: Name = Field(description="Your name for it; must be unique.")
-    ae_title: AeTitle = Field(description="The AE title to call.")
-    host: Host = Field(description="Its host name or IP address.")
-    port: Port = Field(description="Its DICOM port.")
-    calling_ae_title: AeTitle | None = Field(
-        None, description="What the node calls itself there. Default: the node's own AE title."
-    )
-    timeout_s: float = Field(
-        30.0, ge=1, le=3600, description="Seconds to wait for a connection or an answer."
-    )
-    attempts_max: int = Field(
-        400,
-        ge=1,
-        le=10000,
-        description="Failed tries after which an object waits for a person; 400 last four days.",
-    )
-    results: DestinationResults = Field(
-        DestinationResults.model_validate({}),
-        description="In which form it wants its results, as a table [destinations.results] below "
-        "it.",
     )
 
 
@@ -397,7 +274,7 @@ class RuleRow(Section):
         default_factory=list,
         description="Only series of these modalities, such as 'MR'. Default: any.",
     )
-    study_description: Annotated[str, AfterValidator(_check_pattern)] = Field(
+    study_description: Pattern = Field(
         "",
         description="A regular expression that must be found in the Study Description. "
         "Default: any.",
@@ -424,14 +301,17 @@ class RuleRow(Section):
         RuleComplete.model_validate({}),
         description="When a study is complete for this rule, as a table [rules.complete] below it.",
     )
+    fetch: RuleFetch | None = Field(
+        None,
+        description="What is fetched from an archive for it, as a table [rules.fetch] below it. "
+        "Default: nothing.",
+    )
 
 
 class ModelRow(Section):
     """The models that are switched on."""
 
-    id: Annotated[str, AfterValidator(_check_model_id)] = Field(
-        description="The model's id, as its model.toml says."
-    )
+    id: ModelId = Field(description="The model's id, as its model.toml says.")
     path: str | None = Field(
         None,
         description="Its folder. Default: the model of that id that comes with SecondRead. "
@@ -450,6 +330,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(
         "dicom": DicomSection,
         "tls": TlsSection,
         "inference": InferenceSection,
+        "retention": RetentionSection,
         "deid": DeidSection,
         "log": LogSection,
     }
@@ -462,6 +343,8 @@ ROWS: Mapping[str, type[BaseModel]] = MappingProxyType(
         "destinations": DestinationRow,
         "rules": RuleRow,
         "models": ModelRow,
+        "notify": NotifyRow,
+        "worklists": WorklistRow,
         "exports": ExportRow,
     }
 )
@@ -470,14 +353,31 @@ ROWS: Mapping[str, type[BaseModel]] = MappingProxyType(
 NESTED: Mapping[str, type[BaseModel]] = MappingProxyType(
     {
         "peers.complete": PeerComplete,
+        "destinations.tls": DestinationTls,
+        "destinations.web": DestinationWeb,
+        "destinations.folder": DestinationFolder,
+        "destinations.proof": DestinationProof,
         "destinations.results": DestinationResults,
+        "notify.tls": DestinationTls,
+        "notify.web": NotifyWeb,
+        "worklists.tls": DestinationTls,
+        "worklists.web": WorklistWeb,
         "rules.complete": RuleComplete,
         "rules.complete.series": WantedSeriesRow,
+        "rules.fetch": RuleFetch,
     }
 )
 """Tables within rows; ``peers.complete.series`` is like that of the rules."""
 
 ROW_KEY: Mapping[str, str] = MappingProxyType(
-    {"peers": "name", "destinations": "name", "rules": "name", "models": "id", "exports": "name"}
+    {
+        "peers": "name",
+        "destinations": "name",
+        "rules": "name",
+        "models": "id",
+        "notify": "name",
+        "worklists": "name",
+        "exports": "name",
+    }
 )
 """The key that tells the rows of an array apart."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from secondread.domain.destination import Destination
 from secondread.domain.export import NamedExport
-from secondread.domain.network import Destination, ModelReference, Peer, Rule, TlsSettings
+from secondread.domain.network import ModelReference, Peer, Rule, TlsSettings
+from secondread.domain.retention import Retention
+from secondread.domain.telling import Listener
+from secondread.domain.worklist import WorklistTerms
 
 MIB = 1024**2
 GIB = 1024**3
@@ -38,9 +42,12 @@ class Settings:
         destinations: where results can go.
         rules: which studies go to which model, and where their results go.
         models: the models that are switched on.
+        listeners: who else is told what happens.
+        worklists: where others schedule work for the node.
         slots: models that run at a time.
         device: ``cpu``, ``cuda`` or ``cuda:<index>``.
         threads_per_slot: CPU threads of one model; 0 means all cores divided by the slots.
+        retention: how long files are kept, and when the disk is too full.
         crosswalk_key_file: the keys of the crosswalk of exports; see docs/crosswalk.md.
         crosswalk_credential: name of the systemd credential that goes before it; '' is none.
         exports: options of exports by name.
@@ -69,9 +76,12 @@ class Settings:
     destinations: tuple[Destination, ...] = ()
     rules: tuple[Rule, ...] = ()
     models: tuple[ModelReference, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+    worklists: tuple[WorklistTerms, ...] = ()
     slots: int = 1
     device: str = "cpu"
     threads_per_slot: int = 0
+    retention: Retention = field(default_factory=Retention)
     crosswalk_key_file: Path = Path("/etc/secondread/crosswalk.key")
     crosswalk_credential: str = "secondread-crosswalk"
     exports: tuple[NamedExport, ...] = ()

@@ -16,8 +16,8 @@ _TEMPLATE = """\
 #   secondread doctor          tries it out: ports, disk, models, peers
 #
 # A key that is left out has its default. Every key is explained in docs/configuration.md.
-# Keys of [node], [dicom], [tls], [inference], [deid] and [log] can be overridden by the
-# environment, for example SECONDREAD_DICOM__PORT=11113.
+# Keys of [node], [dicom], [tls], [inference], [retention], [deid] and [log] can be overridden by
+# the environment, for example SECONDREAD_DICOM__PORT=11113.
 
 [node]
 # The node's own AE title: what the scanners call.
@@ -62,6 +62,19 @@ slots = 1
 device = "cpu"
 # CPU threads of one model; 0 is all cores divided by the slots.
 threads = 0
+
+# How many days files are kept here; 0 is for ever. Nothing goes that is not safe where it was sent.
+[retention]
+images_days = 30.0
+unwanted_days = 14.0               # images of studies that no rule wanted
+results_days = 90.0
+reports_days = 1825.0              # later studies are compared with them
+shadow_days = 90.0                 # results of rules in shadow
+quarantine_days = 90.0             # what intake or the gate set aside
+warn_days = 7.0                    # warn when the disk will be full in fewer days
+warn_gib = 5.0                     # and when less than this is free
+when_low = "warn"                  # or "purge-safe": then what is safe goes before its time
+early_days = 3.0                   # but nothing that is younger than this
 
 # De-identified exports: the key of the crosswalk, made by 'secondread crosswalk key'.
 [deid]
@@ -114,16 +127,36 @@ qualification = "RESEARCH"
 # wait_max_s = 3600.0              # after so long waiting ends; 0 is no limit
 # at_limit = "continue"            # and the study goes on; or "hold", or "drop"
 
-# Where results can go: usually the PACS.
+# Where results can go: usually the PACS. docs/destinations.md explains each kind.
 #
 # [[destinations]]
 # name = "pacs"
+# kind = "dicom"                   # or "stow", "folder", "sender"
 # ae_title = "PACS"
 # host = "10.1.2.10"
 # port = 104
 # calling_ae_title = "SECONDREAD"  # default: the node's own AE title
+# username = ""                    # what the node says there; the passcode lies in a file
+# passcode_file = ""
 # timeout_s = 30.0
 # attempts_max = 400               # four days; then the object waits for a person
+# parallel = 1                     # associations at a time
+#
+# # TLS, which the table alone switches on; what is left out is taken from [tls].
+# # [destinations.tls]
+# # ca = "pacs-ca.pem"             # the CA of its certificate, a PEM file
+# # certificate = "node.pem"       # what the node shows, and its key
+# # key = "node.key"
+# # certificate_sha256 = ""        # the fingerprint that its certificate must have
+# # check_host = true              # its certificate must name the host
+#
+# # How it is proven that it has what it was sent.
+# [destinations.proof]
+# kind = "auto"                    # or "commitment", "read-back", "none"
+# delay_s = 5.0                    # after an object was sent, before it is asked about
+# wait_s = 5.0                     # for the report, on the association of the question
+# report_timeout_s = 3600.0        # then a report that has not come is asked for again
+# tries_max = 24                   # then the object waits for a person
 #
 # # In which form it wants its results; docs/destinations.md explains each.
 # [destinations.results]
@@ -139,6 +172,39 @@ qualification = "RESEARCH"
 # parametric_maps = true           # maps that the model makes
 # structure_set = false            # the outlines as an RT Structure Set
 # language = "en"                  # or "zh"
+#
+# # Another kind: a DICOMweb server.
+# # [[destinations]]
+# # name = "archive"
+# # kind = "stow"
+# # [destinations.web]
+# # url = "http://10.1.2.11:8042/dicom-web"   # https:// where the server can
+# # auth = "none"                    # or "basic", "bearer"
+# # username = ""                    # for "basic"
+# # secret_file = ""                 # the password or the token, in one line
+# # ca = ""                          # for https://, as in [destinations.tls], here and below
+# # certificate = ""
+# # key = ""
+# # over_plain_http = false          # the secret may go without TLS
+# # proxy = ""                       # host:port
+# # objects_max = 100                # in one request
+# # mib_max = 256
+# # names_study = false              # /studies/UID
+#
+# # Or a folder that somebody else looks into.
+# # [[destinations]]
+# # name = "research"
+# # kind = "folder"
+# # [destinations.folder]
+# # path = "/mnt/research/incoming"  # must be there
+# # layout = "study"                 # or "flat"
+# # marker = ""                      # a file that must lie there: a share that is mounted has it
+# # file_mode = "640"
+#
+# # Or back to whoever sent the study, at the host and port of its [[peers]].
+# # [[destinations]]
+# # name = "back"
+# # kind = "sender"
 
 # Which studies go to which model, and where the results go. Every rule that fits applies.
 #
@@ -172,6 +238,73 @@ qualification = "RESEARCH"
 # [[rules.complete.series]]
 # name = "T1"
 # when = [{ attribute = "SeriesDescription", matches = "(?i)t1" }]
+#
+# # What is fetched from an archive for it; docs/fetching.md.
+# # [rules.fetch]
+# # source = "pacs"
+# # missing = false                  # what the archive has of a study and the node has not
+# # priors = 0                       # earlier studies of the patient, to compare with
+# # prior_days = 1825                # how far back
+# # wait_s = 600.0                   # for which a report waits for them
+
+# Who else is told what happens; docs/telling.md explains the events and the signature.
+#
+# [[notify]]
+# name = "ris"
+# kind = "webhook"                 # or "availability": a DICOM notice of where results can be had
+# events = ["job-safe", "job-failed"]   # default: all
+# destinations = []                # told of these alone; empty: of all
+# attempts_max = 400               # failed tries; then the message is given up
+# timeout_s = 30.0
+# [notify.web]
+# url = "http://localhost:8080/hooks/ai"   # https:// to another machine
+# secret_file = "ris.secret"       # signs what is sent: openssl rand -hex 32 > ris.secret
+# with_uids = false                # name study and results by UID, too
+# ca = ""                          # a PEM file; empty: ca in [tls]
+# proxy = ""                       # host:port
+#
+# # [[notify]]
+# # name = "workflow"
+# # kind = "availability"
+# # ae_title = "WORKFLOW"
+# # host = "10.1.2.30"
+# # port = 104
+# # calling_ae_title = ""            # empty: the node's own
+# # # [notify.tls]                   # as [destinations.tls]
+# # # ca = "pacs-ca.pem"
+
+# Where others schedule work for the node (Unified Procedure Step); see docs/worklist.md.
+#
+# [[worklists]]
+# name = "ris-work"
+# kind = "dicom"                   # or "web": UPS-RS
+# workitem_codes = ["110005^DCM^Interpretation"]   # value^scheme^meaning
+# station_codes = []               # performers; empty: any
+# source = ""                      # the destination that has the images; empty: they come
+# poll_s = 15.0
+# open_max = 4                     # items at a time
+# wait_s = 3600.0                  # for the first image
+# ae_title = "WORKLIST"
+# host = "10.1.2.31"
+# port = 104
+# calling_ae_title = ""            # empty: the node's own
+# timeout_s = 30.0
+# # [worklists.tls]                # as [destinations.tls]
+# # ca = "pacs-ca.pem"
+#
+# # [[worklists]]
+# # name = "cloud-work"
+# # kind = "web"
+# # workitem_codes = ["110005^DCM^Interpretation"]
+# # [worklists.web]
+# # url = "https://ris.example/dicom-web"
+# # auth = "none"                    # or "basic", "bearer"
+# # username = ""
+# # secret_file = ""
+# # ca = ""
+# # over_plain_http = false
+# # proxy = ""
+# # in_array = true
 
 # Options of 'secondread export --profile NAME'; docs/crosswalk.md lists them.
 #

@@ -31,7 +31,7 @@ _APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 _REQUEST = 0x01
 # PS3.8 9.3.2 and PS3.7 D.3.3: types of items.
 _APPLICATION, _PROPOSED, _ANSWERED, _ABSTRACT, _TRANSFER, _USER = 0x10, 0x20, 0x21, 0x30, 0x40, 0x50
-_LENGTH, _CLASS_UID, _VERSION, _IDENTITY = 0x51, 0x52, 0x55, 0x58
+_LENGTH, _CLASS_UID, _ROLES, _VERSION, _IDENTITY = 0x51, 0x52, 0x54, 0x55, 0x58
 _FIXED = struct.Struct(">HH16s16s32x")
 _ITEM = struct.Struct(">BxH")
 _USERNAME, _USERNAME_AND_PASSCODE = 1, 2
@@ -60,10 +60,14 @@ class Titles(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A presentation context: a SOP class and the transfer syntaxes, best first."""
+    """A presentation context: a SOP class and the transfer syntaxes, best first.
+
+    With ``as_scp`` it is the peer that will use the service (PS3.7 D.3.3.4), as in C-GET.
+    """
 
     sop_class_uid: str
     transfer_syntax_uids: tuple[str, ...]
+    as_scp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +146,11 @@ def request_pdu(titles: Titles, offers: Sequence[Offer], identity: Identity | No
         )
         for index, offer in enumerate(offers)
     )
+    reversed_uids = dict.fromkeys(offer.sop_class_uid for offer in offers if offer.as_scp)
     user = (
         _item(_LENGTH, struct.pack(">I", MAXIMUM_LENGTH_BYTES))
         + _item(_CLASS_UID, IMPLEMENTATION_CLASS_UID.encode())
+        + b"".join(_item(_ROLES, _roles(uid)) for uid in reversed_uids)
         + _item(_VERSION, IMPLEMENTATION_VERSION_NAME.encode())
         + (b"" if identity is None else _item(_IDENTITY, _identity(identity)))
     )
@@ -159,6 +165,12 @@ def request_pdu(titles: Titles, offers: Sequence[Offer], identity: Identity | No
 
 def _title(title: str) -> bytes:
     return title.encode("ascii", "replace")[:16].ljust(16)
+
+
+def _roles(sop_class_uid: str) -> bytes:
+    """That we are SCP of it and not SCU (PS3.7 D.3.3.4.1)."""
+    uid = sop_class_uid.encode()
+    return struct.pack(">H", len(uid)) + uid + bytes((0, 1))
 
 
 def _identity(identity: Identity) -> bytes:

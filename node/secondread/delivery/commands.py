@@ -9,6 +9,8 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from pydicom.datadict import keyword_for_tag
+
 from secondread.delivery.link import DATA, RELEASE_ASKED, ConversationError, Ending, Link, garbage
 from secondread.domain.network import Urgency
 
@@ -18,6 +20,7 @@ _NO_DATA_SET, _DATA_SET = 0x0101, 0x0001
 
 _AFFECTED_CLASS, _COMMAND_FIELD, _MESSAGE_ID, _RESPONDED_ID = 0x0002, 0x0100, 0x0110, 0x0120
 _PRIORITY, _DATA_SET_TYPE, _STATUS, _ERROR_COMMENT = 0x0700, 0x0800, 0x0900, 0x0902
+_OFFENDING = 0x0901
 _AFFECTED_INSTANCE = 0x1000
 _PRIORITIES = {Urgency.MEDIUM: 0x0000, Urgency.HIGH: 0x0001, Urgency.LOW: 0x0002}
 
@@ -33,6 +36,8 @@ OF_COMMAND, LAST = 0x01, 0x02
 _ANSWER_BYTES_MAX = 1 << 14
 _ANSWER_PDUS_MAX = 64
 _COMMENT_MAX = 64
+_TAG = struct.Struct("<HH")
+_OFFENDING_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +56,17 @@ class Request:
 class Answer:
     """What the peer answered.
 
-    ``comment`` is its own (0000,0902). It may quote the object, so that it is for whoever sends by
-    hand, never for a log or the trail.
+    Attributes:
+        status: (0000,0900).
+        comment: its own (0000,0902). It may quote the object, so that it is for whoever sends by
+            hand, never for a log or the trail.
+        offending: the keywords of the attributes that it finds fault with or has changed
+            (0000,0901), as far as they have one.
     """
 
     status: int
     comment: str = ""
+    offending: tuple[str, ...] = ()
 
 
 def encode_request(request: Request) -> bytes:
@@ -160,7 +170,15 @@ def _read_answer(elements: Mapping[int, bytes], request: Request) -> Answer:
     if status is None:
         raise garbage("a response without a status")
     comment = elements.get(_ERROR_COMMENT, b"")[:_COMMENT_MAX].decode("latin-1").strip("\0 ")
-    return Answer(status, "".join(sign if sign.isprintable() else "?" for sign in comment))
+    told = "".join(sign if sign.isprintable() else "?" for sign in comment)
+    return Answer(status, told, _keywords(elements.get(_OFFENDING, b"")))
+
+
+def _keywords(tags: bytes) -> tuple[str, ...]:
+    """The names of some tags, each of two unsigned shorts (PS3.5 6.2, AT)."""
+    whole = len(tags) // _TAG.size * _TAG.size
+    found = (keyword_for_tag(tag) for tag in _TAG.iter_unpack(tags[:whole]))
+    return tuple(dict.fromkeys(name for name in found if name))[:_OFFENDING_MAX]
 
 
 def _number(elements: Mapping[int, bytes], element: int) -> int | None:

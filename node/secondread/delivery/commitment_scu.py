@@ -17,7 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from secondread.delivery.address import Address, shown
-from secondread.delivery.association import Offer, negotiate, release
+from secondread.delivery.association import Agreement, Identity, Offer, negotiate, release
 from secondread.delivery.dialogue import (
     ACTION_TYPE,
     AFFECTED_CLASS,
@@ -96,6 +96,12 @@ class NoCommitmentError(PeerRefusedError):
     audit_code = "no-commitment"
 
 
+class NotNowError(PeerUnreachableError):
+    """The peer is there and does not take the request on for now."""
+
+    audit_code = "commitment-not-now"
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """The peer has taken the request on, and did not report while the association was open.
@@ -152,6 +158,7 @@ def ask(
     enquiry: Enquiry,
     hear: Hear | None = None,
     security: Security | None = None,
+    identity: Identity | None = None,
 ) -> Asked | Report:
     """Ask for commitment on an association of its own.
 
@@ -161,6 +168,7 @@ def ask(
         hear: see ``Hear``; what it raises ends the association and goes on to the caller, and the
             peer will report again. Without it only the transaction of the enquiry is known.
         security: TLS; None is plain DICOM.
+        identity: a user's name and passcode for peers that ask for one.
 
     Returns:
         The report on this enquiry if it came in time, else that the peer has taken it on.
@@ -168,6 +176,7 @@ def ask(
     Raises:
         NoCommitmentError: the peer has no commitment.
         PeerRefusedError: the peer refuses this caller or this request.
+        NotNowError: the peer says in so many words that it may be asked again later.
         PeerUnreachableError: try again later, with a new Transaction UID: the peer may have taken
             the request on all the same.
     """
@@ -176,7 +185,13 @@ def ask(
     except DeliveryError as error:
         raise type(error)(f"{shown(address)}: {error}") from None
     with closing(Link(connection, address.timeout_s)) as link:
-        return _associate(address, enquiry, hear, link, security).run()
+        has_certificate = security is not None and security.has_certificate
+        agreement = _associate(address, link, has_certificate, identity)
+        contexts = {
+            number: offer.transfer_syntax_uids[0] for offer, number in agreement.contexts.items()
+        }
+        dialogue = Dialogue(link, agreement.maximum_length)
+        return _Session(address, enquiry, hear, link, dialogue, contexts).run()
 
 
 @dataclass(slots=True)
@@ -262,7 +277,7 @@ class _Session:
         if status in _MISSING:
             raise NoCommitmentError(sentence)
         if status in _PASSING or 0xA700 <= status <= 0xA7FF:
-            raise PeerUnreachableError(sentence)
+            raise NotNowError(sentence)
         raise PeerRefusedError(sentence)
 
     def _answer(self, message: Message) -> None:
@@ -296,28 +311,23 @@ class _Session:
 
 
 def _associate(
-    address: Address, enquiry: Enquiry, hear: Hear | None, link: Link, security: Security | None
-) -> _Session:
+    address: Address, link: Link, has_certificate: bool, identity: Identity | None
+) -> Agreement:
     """An association on which commitment can be asked for."""
-    has_certificate = security is not None and security.has_certificate
     try:
         # A context of its own for each syntax says which one the peer took.
         offers = [Offer(STORAGE_COMMITMENT_PUSH, (uid,)) for uid in MESSAGE_SYNTAXES[:2]]
-        agreement = negotiate(link, address, offers)
+        agreement = negotiate(link, address, offers, identity)
     except ConversationError as error:
         found = broken_off(error, Stage.ASSOCIATION, address, has_certificate)
         raise type(found)(f"{shown(address)}: {found}") from None
-    contexts = {
-        number: offer.transfer_syntax_uids[0] for offer, number in agreement.contexts.items()
-    }
-    if not contexts:
+    if not agreement.contexts:
         release(link)
         raise NoCommitmentError(
             f"{shown(address)} accepts no presentation context for Storage Commitment: it does "
             "not do it, or not for this caller."
         )
-    dialogue = Dialogue(link, agreement.maximum_length)
-    return _Session(address, enquiry, hear, link, dialogue, contexts)
+    return agreement
 
 
 _BREAKS = {

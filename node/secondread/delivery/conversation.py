@@ -10,7 +10,14 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from secondread.delivery.association import MAXIMUM_LENGTH_BYTES, Offer, Titles, negotiate, release
+from secondread.delivery.association import (
+    MAXIMUM_LENGTH_BYTES,
+    Identity,
+    Offer,
+    Titles,
+    negotiate,
+    release,
+)
 from secondread.delivery.commands import C_ECHO_RQ, Request, receive_answer, send_request
 from secondread.delivery.link import Link
 
@@ -32,14 +39,16 @@ class Conversation:
     def __init__(self, connection: socket.socket, timeout_s: float) -> None:
         self._link = Link(connection, timeout_s)
 
-    def associate(self, titles: Titles, sop_classes: Sequence[str]) -> Accepted:
-        """Ask for an association with a context for each SOP class.
+    def associate(
+        self, titles: Titles, sop_classes: Sequence[str], identity: Identity | None = None
+    ) -> Accepted:
+        """Ask for an association with a context for each SOP class, as a user where there is one.
 
         Raises:
             ConversationError: there is none.
         """
         agreement = negotiate(
-            self._link, titles, [Offer(uid, ECHO_SYNTAXES) for uid in sop_classes]
+            self._link, titles, [Offer(uid, ECHO_SYNTAXES) for uid in sop_classes], identity
         )
         contexts = {offer.sop_class_uid: number for offer, number in agreement.contexts.items()}
         return Accepted(contexts, agreement.maximum_length or MAXIMUM_LENGTH_BYTES)

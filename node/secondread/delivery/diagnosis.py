@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import socket
 import ssl
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 
 from secondread.access.tls import client_context
-from secondread.delivery.address import Address
-from secondread.delivery.association import Offer, request_pdu
+from secondread.delivery.address import Address, shown
+from secondread.delivery.association import Identity, Offer, request_pdu
 from secondread.delivery.conversation import ECHO_SYNTAXES, Accepted, Conversation
 from secondread.delivery.handshake import (
     NotTlsError,
@@ -31,48 +30,30 @@ from secondread.delivery.handshake import (
 from secondread.delivery.link import ABORT_PDU, ConversationError, Ending
 from secondread.delivery.reach import Place, connect, look_up, open_connection
 from secondread.delivery.statuses import SUCCESS, meaning_of
+from secondread.delivery.steps import Found, Outcome, Step, Take, summarise, take_steps
 from secondread.delivery.wording import NOT_DICOM_SPOKEN, TLS_PORT, WEB_SERVER, abortion, rejection
 from secondread.dicom.contexts import VERIFICATION
+from secondread.domain.destination import Proof
+from secondread.domain.form import Form, SegmentationKind
 from secondread.domain.network import TlsSettings
 from secondread.errors import DeliveryError, PeerRefusedError, PeerUnreachableError
 
 _PROBE_S = 3.0
-RESULT_CLASSES = {
-    "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation",
-    "1.2.840.10008.5.1.4.1.1.88.34": "Comprehensive 3D SR",
-}
-"""What the node's results are."""
+_REPORT = {"1.2.840.10008.5.1.4.1.1.88.34": "Comprehensive 3D SR"}
+_BINARY = {"1.2.840.10008.5.1.4.1.1.66.4": "Segmentation"}
+_LABELMAP = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation"}
+RESULT_CLASSES: Mapping[str, str] = MappingProxyType({**_BINARY, **_REPORT})
+"""What the node's usual results are, by SOP Class UID."""
+COMMITS = "It offers Storage Commitment, which is the proof."
+"""What the step ``proof`` says of a destination that will be asked to commit."""
+_COMMITMENT = "1.2.840.10008.1.20.1"
+_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 _OTHER_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.2": "CT",
     "1.2.840.10008.5.1.4.1.1.4": "MR",
-    "1.2.840.10008.1.20.1": "Storage Commitment",
+    _COMMITMENT: "Storage Commitment",
+    _FIND: "C-FIND",
 }
-
-
-class Outcome(StrEnum):
-    """How a step ended."""
-
-    OK = "ok"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    NOTE = "note"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a diagnosis.
-
-    Attributes:
-        name: ``name``, ``tcp``, ``tls``, ``association``, ``contexts``, ``storage`` or ``echo``.
-        outcome: how it ended; ``storage`` is a note.
-        sentence: what was found, and what to do where it failed.
-        milliseconds: how long it took.
-    """
-
-    name: str
-    outcome: Outcome
-    sentence: str
-    milliseconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +66,32 @@ class Call:
         ca: the CA of the other side's certificate, where it is not the one in ``tls``.
         certificate_sha256: fingerprint of the certificate that is known of it; its names are not
             looked at then.
-        takes_results: whether results are to go there.
+        checks_host: whether its certificate must name the host; not with a fingerprint.
+        identity: the user that the node is there, or None.
+        results: the names of the results that are to go there, by SOP Class UID; none go to a
+            peer that only sends.
+        proof: how it is to prove that it has what it was sent; None where nothing goes there.
     """
 
     address: Address
     tls: TlsSettings | None = None
     ca: Path | None = None
     certificate_sha256: str = ""
-    takes_results: bool = False
+    checks_host: bool = True
+    identity: Identity | None = None
+    results: Mapping[str, str] = field(default_factory=dict)
+    proof: Proof | None = None
+
+
+def results_of(form: Form) -> Mapping[str, str]:
+    """The main results in a form, by SOP Class UID: what a destination must take at the least."""
+    match form.segmentation:
+        case SegmentationKind.NONE:
+            return _REPORT
+        case SegmentationKind.LABELMAP:
+            return {**_LABELMAP, **_REPORT}
+        case _:
+            return RESULT_CLASSES
 
 
 def diagnose(call: Call) -> Iterator[Step]:
@@ -103,51 +102,19 @@ def diagnose(call: Call) -> Iterator[Step]:
     """
     context = _client_context(call)
     with ExitStack() as stack:
-        visit = _Visit(call, stack, context)
-        failed = False
-        for name, take in visit.steps():
-            if failed:
-                yield Step(name, Outcome.SKIPPED, "Not reached.", 0.0)
-                continue
-            started = time.monotonic()
-            try:
-                outcome, sentence = take()
-            except DeliveryError as error:
-                outcome, sentence = Outcome.FAILED, str(error)
-            yield Step(name, outcome, sentence, (time.monotonic() - started) * 1000)
-            failed = outcome is Outcome.FAILED
+        yield from take_steps(_Visit(call, stack, context).steps())
 
 
 def conclude(call: Call, steps: Sequence[Step]) -> str:
     """The whole diagnosis in one sentence."""
-    shown = f"'{call.address.called}' at {call.address.host}:{call.address.port}"
-    for step in steps:
-        if step.outcome is Outcome.FAILED:
-            return f"{shown}: {step.sentence[:1].lower()}{step.sentence[1:]}"
-    spent = sum(step.milliseconds for step in steps)
-    storage = next((step for step in steps if step.name == "storage"), None)
-    if call.takes_results and storage is not None and _REFUSED in storage.sentence:
-        return (
-            f"{shown} answered in {spent:.0f} ms, but results cannot be stored there: it refuses "
-            f"{storage.sentence.partition(_REFUSED)[2]}"
-        )
-    return f"{shown} answered in {spent:.0f} ms."
-
-
-def is_sound(steps: Sequence[Step]) -> bool:
-    """Whether the echo was answered."""
-    return bool(steps) and all(step.outcome is not Outcome.FAILED for step in steps)
-
-
-_REFUSED = "It refuses "
-Found = tuple[Outcome, str]
-Take = Callable[[], Found]
+    return summarise(shown(call.address), steps)
 
 
 def _client_context(call: Call) -> ssl.SSLContext | None:
     if call.tls is None:
         return None
-    return client_context(call.tls, ca=call.ca, check_hostname=not call.certificate_sha256)
+    checks_host = call.checks_host and not call.certificate_sha256
+    return client_context(call.tls, ca=call.ca, check_hostname=checks_host)
 
 
 @dataclass(slots=True)
@@ -170,6 +137,8 @@ class _Visit:
         yield "association", self.associate
         yield "contexts", self.look_at_contexts
         yield "storage", self.look_at_storage
+        if self.call.proof is not None:
+            yield "proof", self.look_at_proof
         yield "echo", self.echo
 
     def resolve(self) -> Found:
@@ -211,11 +180,14 @@ class _Visit:
         certificate = read_shown(secure)
         assert certificate is not None
         known = self.call.certificate_sha256
-        other = (
-            " That is not the certificate which certificate_sha256 of this peer names."
-            if known and known != certificate.sha256
-            else ""
-        )
+        other = ""
+        if known and known != certificate.sha256:
+            other = " That is not the certificate which certificate_sha256 names."
+            if self.call.results:
+                raise PeerRefusedError(
+                    f"{certificate.sentence}{other} If it has a new one, ask its owner for the "
+                    "fingerprint and enter that."
+                )
         named = cipher[0] if cipher else "no cipher"
         return Outcome.OK, f"{secure.version()}, {named}. {certificate.sentence}{other}"
 
@@ -252,9 +224,9 @@ class _Visit:
         assert self.connection is not None
         address = self.call.address
         self.conversation = Conversation(self.connection, address.timeout_s)
-        classes = [VERIFICATION.uid, *RESULT_CLASSES, *_OTHER_CLASSES]
+        classes = [VERIFICATION.uid, *self._results(), *_OTHER_CLASSES]
         try:
-            self.accepted = self.conversation.associate(address, classes)
+            self.accepted = self.conversation.associate(address, classes, self.call.identity)
         except ConversationError as error:
             raise self.trouble(error) from None
         return Outcome.OK, f"'{address.called}' accepts '{address.calling}'."
@@ -273,18 +245,53 @@ class _Visit:
     def look_at_storage(self) -> Found:
         """What else it accepts; nothing is sent."""
         assert self.accepted is not None
-        names = {**_OTHER_CLASSES, **RESULT_CLASSES}
+        names = {**_OTHER_CLASSES, **self._results()}
+        lacking = [
+            name for uid, name in self.call.results.items() if uid not in self.accepted.contexts
+        ]
         taken = [name for uid, name in names.items() if uid in self.accepted.contexts]
-        refused = [name for uid, name in names.items() if uid not in self.accepted.contexts]
+        refused = [
+            name
+            for uid, name in names.items()
+            if uid not in self.accepted.contexts and name not in lacking
+        ]
         parts = [f"It accepts {_listed(taken)} too."] if taken else []
-        lacking = [name for name in refused if name in RESULT_CLASSES.values()]
-        if self.call.takes_results:
-            refused = [name for name in refused if name not in lacking]
         if refused:
-            parts.append(f"It does not accept {_listed(refused)}.")
-        if self.call.takes_results and lacking:
-            parts.append(f"{_REFUSED}{_listed(lacking)}, which results are: switch it on there.")
-        return Outcome.NOTE, " ".join(parts)
+            parts.append(f"It does not accept {_listed(refused, 'or')}.")
+        if not lacking:
+            return Outcome.NOTE, " ".join(parts)
+        trouble = (
+            f"Results cannot be stored there: it refuses {_listed(lacking)}, which results are: "
+            "switch it on there, or choose another form in [destinations.results]."
+        )
+        return Outcome.WARNING, " ".join([trouble, *parts])
+
+    def _results(self) -> Mapping[str, str]:
+        """What is asked for as a sample of results, where nothing is to go there, too."""
+        return self.call.results or RESULT_CLASSES
+
+    def look_at_proof(self) -> Found:
+        """Whether it offers what is to prove that it has what it was sent; nothing is asked."""
+        assert self.accepted is not None
+        commits, finds = (uid in self.accepted.contexts for uid in (_COMMITMENT, _FIND))
+        match self.call.proof:
+            case Proof.NONE:
+                return Outcome.NOTE, "Nothing is asked for as proof, as the configuration says."
+            case Proof.AUTO | Proof.COMMITMENT if commits:
+                return Outcome.NOTE, COMMITS
+            case Proof.AUTO | Proof.READ_BACK if finds:
+                return Outcome.NOTE, "What it has will be read back by C-FIND, which is the proof."
+            case Proof.COMMITMENT:
+                lacks, other = "Storage Commitment", '"read-back"'
+            case Proof.READ_BACK:
+                lacks, other = "C-FIND", '"commitment"' if commits else '"none"'
+            case _:
+                lacks, other = "Storage Commitment or C-FIND", '"none"'
+        return Outcome.WARNING, (
+            f"It does not offer {lacks} to '{self.call.address.calling}', so nothing can prove "
+            f"that it has what it was sent: switch it on there, or set kind = {other} in "
+            "[destinations.proof]."
+        )
 
     def echo(self) -> Found:
         """The echo itself, and the release."""
@@ -342,5 +349,5 @@ class _Visit:
             return speaks_tls(connection)
 
 
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+def _listed(names: Sequence[str], word: str = "and") -> str:
+    return f"{', '.join(names[:-1])} {word} {names[-1]}" if len(names) > 1 else "".join(names)

@@ -1,14 +1,16 @@
-"""DIMSE-N messages on an association, both ways: the other side may ask, too (PS3.7 10).
+"""DIMSE messages on an association, both ways: the other side may ask, too (PS3.7 9, 10).
 
 What comes is bounded: a command set of 64 KiB, a data set of 4 MiB, and the deadline of the wait.
+A data set that somebody takes piece by piece (the sub-operations of C-GET) is never held here.
 """
 
 from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from secondread.delivery.commands import LAST, OF_COMMAND, PDV_HEADER, PDV_OVERHEAD_BYTES
 from secondread.delivery.link import (
@@ -23,12 +25,15 @@ from secondread.dicom.messages import Element, Item, read_message, write_message
 from secondread.dicom.walk import IMPLICIT_LITTLE
 from secondread.errors import CannotUnderstandError
 
+C_STORE_RQ, C_GET_RQ, C_FIND_RQ, C_MOVE_RQ = 0x0001, 0x0010, 0x0020, 0x0021
 N_EVENT_REPORT_RQ, N_ACTION_RQ = 0x0100, 0x0130
 RESPONSE = 0x8000
 """Set in the Command Field of every response (PS3.7 E.1)."""
 AFFECTED_CLASS, REQUESTED_CLASS, COMMAND_FIELD = 0x0002, 0x0003, 0x0100
 MESSAGE_ID, RESPONDED_ID, STATUS = 0x0110, 0x0120, 0x0900
 AFFECTED_INSTANCE, REQUESTED_INSTANCE, EVENT_TYPE, ACTION_TYPE = 0x1000, 0x1001, 0x1002, 0x1008
+MOVE_DESTINATION, PRIORITY = 0x0600, 0x0700
+REMAINING, COMPLETED, FAILED, WITH_WARNING = 0x1020, 0x1021, 0x1022, 0x1023
 """Elements of group 0000 (PS3.7 E.1)."""
 
 _DATA_SET_TYPE, _NO_DATA_SET, _DATA_SET = 0x0800, 0x0101, 0x0001
@@ -56,6 +61,19 @@ class Message:
         """A UID of the command set; '' where there is none."""
         return self.command.text(element)
 
+    def says(self, element: int) -> bool:
+        """Whether a US is in the command set at all."""
+        return len(self.command.values.get(element, b"")) == 2
+
+
+Take = Callable[[bytes], None]
+"""Takes the next piece of a data set."""
+Divert = Callable[[Message], Take | None]
+"""Asked of each message with a data set, as soon as its command is there: who takes the data set?
+
+None keeps it for ``Message.data``, with the bounds of all messages.
+"""
+
 
 class Dialogue:
     """Messages on an association that stands; for one thread at a time.
@@ -69,6 +87,8 @@ class Dialogue:
         self._link = link
         most = min(maximum_length or _PDU_BYTES_MAX, _PDU_BYTES_MAX)
         self._fragment_bytes = max(most, _PDU_BYTES_MIN) - PDV_OVERHEAD_BYTES
+        # One PDU may bring the end of a message and the beginning of the next.
+        self._waiting: deque[tuple[int, int, bytes]] = deque()
 
     def say(self, context_id: int, command: Sequence[Element], data: bytes | None) -> None:
         """Send a message.
@@ -102,23 +122,54 @@ class Dialogue:
         Raises:
             ConversationError: nothing came in time, or nothing that is a message.
         """
+        return self._hear(lambda: until, lambda _: None)
+
+    def hear_streamed(self, silence_s: float, until: float, divert: Divert) -> Message:
+        """The next message; its data set may go elsewhere as it comes, however long it is.
+
+        Args:
+            silence_s: how long to wait for the message, and for more of a data set that goes
+                elsewhere.
+            until: the end of all waiting, as ``time.monotonic`` tells the time.
+            divert: see ``Divert``; what it or the ``Take`` raises goes on to the caller, in the
+                middle of a message, so that the association can only be aborted then.
+
+        Raises:
+            ConversationError: nothing came in time, or nothing that is a message.
+        """
+        return self._hear(lambda: min(time.monotonic() + silence_s, until), divert)
+
+    def _hear(self, until: Callable[[], float], divert: Divert) -> Message:
         encoded, data = bytearray(), bytearray()
-        command: Item | None = None
+        message: Message | None = None
+        take: Take | None = None
+        deadline = until()
         while True:
-            for context_id, flags, piece in _fragments(self._receive(until)):
-                if bool(flags & OF_COMMAND) != (command is None):
-                    raise garbage("a data set without a command, or two commands at a time")
-                (data if command is not None else encoded).extend(piece)
-                if len(encoded) > _COMMAND_BYTES_MAX or len(data) > _DATA_BYTES_MAX:
+            context_id, flags, piece = self._fragment(deadline)
+            if bool(flags & OF_COMMAND) != (message is None):
+                raise garbage("a data set without a command, or two commands at a time")
+            if message is None:
+                encoded += piece
+                if len(encoded) > _COMMAND_BYTES_MAX:
                     raise garbage("a message that does not end")
-                if not flags & LAST:
-                    continue
-                if command is not None:
-                    return Message(context_id, command, bytes(data))
-                command = _read_command(bytes(encoded))
-                message = Message(context_id, command, None)
-                if message.number(_DATA_SET_TYPE) == _NO_DATA_SET:
-                    return message
+                if flags & LAST:
+                    message = Message(context_id, _read_command(bytes(encoded)), None)
+                    if message.number(_DATA_SET_TYPE) == _NO_DATA_SET:
+                        return message
+                    take = divert(message)
+                continue
+            if context_id != message.context_id:
+                raise garbage("a data set in another presentation context than its command")
+            if take is not None:
+                take(piece)
+                # Only what brings something is worth waiting for once more.
+                deadline = until() if piece else deadline
+            else:
+                data += piece
+                if len(data) > _DATA_BYTES_MAX:
+                    raise garbage("a message that does not end")
+            if flags & LAST:
+                return replace(message, data=bytes(data))
 
     def agree_to_release(self) -> None:
         """Answer the peer's wish to end the association (PS3.8 9.3.7)."""
@@ -128,10 +179,19 @@ class Dialogue:
         except ConversationError:
             return
 
+    def _fragment(self, until: float) -> tuple[int, int, bytes]:
+        """Context id, flags and bytes of the next PDV."""
+        while not self._waiting:
+            self._waiting.extend(_fragments(self._receive(until)))
+        return self._waiting.popleft()
+
     def _receive(self, until: float) -> bytes:
         """The next P-DATA-TF; the link's own patience may be longer or shorter."""
         while True:
             left_s = until - time.monotonic()
+            if left_s < -_SLICE_S:
+                # Whoever sends PDUs without content all the time is as good as silent.
+                raise ConversationError(Ending.SILENT)
             self._link.begin(at_most_s=max(min(left_s, _SLICE_S), 0.001))
             try:
                 kind, content = self._link.receive()

@@ -49,6 +49,14 @@ def text(dataset: DataSet, tag: str) -> str:
     return values[0].strip(" \0") if values and isinstance(values[0], str) else ""
 
 
+def names(dataset: DataSet, tag: str) -> str:
+    """The first person name of an element, its groups as PS3.5 6.2.1 writes them; "" for none."""
+    values = _values(dataset, tag)
+    groups = values[0] if values and isinstance(values[0], dict) else {}
+    found = [groups.get(group) for group in ("Alphabetic", "Ideographic", "Phonetic")]
+    return "=".join(one if isinstance(one, str) else "" for one in found).rstrip("=")
+
+
 def number(dataset: DataSet, tag: str) -> int | None:
     """The first value of an element as a whole number; None where it has none."""
     values = _values(dataset, tag)

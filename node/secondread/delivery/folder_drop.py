@@ -10,15 +10,15 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
 from secondread.delivery.object_names import is_uid, read_names
-from secondread.errors import ConfigurationError, PeerRefusedError, PeerUnreachableError
+from secondread.domain.drop_folder import DropFolder, Layout
+from secondread.errors import PeerRefusedError, PeerUnreachableError
 from secondread.store.durability import sync_folder
 
 _CHUNK_BYTES = 1024**2
@@ -35,51 +35,6 @@ _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 # What some network file systems say to fsync(2) of a folder.
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
-
-
-class Layout(StrEnum):
-    """Where in the folder an object goes."""
-
-    STUDY = "study"
-    """``<study>/<series>/<instance>.dcm``, by their UIDs."""
-    FLAT = "flat"
-    """``<instance>.dcm``."""
-
-
-@dataclass(frozen=True, slots=True)
-class DropFolder:
-    """A folder that is a destination.
-
-    Attributes:
-        name: the administrator's, for sentences.
-        folder: must be there; it is never made, so that no share that is not mounted is filled.
-        layout: where in it an object goes.
-        marker: a file that must be in ``folder``, which a share has and its mount point has not;
-            "" is none.
-        file_mode: permissions of the files; folders have those to be entered besides.
-
-    Raises:
-        ConfigurationError: ``folder`` is not absolute, or ``marker`` is not a name alone.
-    """
-
-    name: str
-    folder: Path
-    layout: Layout = Layout.STUDY
-    marker: str = ""
-    file_mode: int = 0o640
-
-    def __post_init__(self) -> None:
-        if not self.folder.is_absolute():
-            raise ConfigurationError(f"'folder' of destination '{self.name}' must begin with '/'.")
-        if self.marker and (self.marker != Path(self.marker).name or self.marker in {".", ".."}):
-            raise ConfigurationError(
-                f"'marker' of destination '{self.name}' must be the name of a file, without '/'."
-            )
-
-    @property
-    def shown(self) -> str:
-        """It, for sentences."""
-        return f"the folder '{self.folder}' of '{self.name}'"
 
 
 def drop(path: Path, target: DropFolder) -> Path:
@@ -140,6 +95,22 @@ def mark_done(target: DropFolder, study_uid: str, dropped: Sequence[Path]) -> Pa
         partial.replace(target.folder / relative)
         _sync(target.folder)
     return relative
+
+
+def check_folder(target: DropFolder) -> None:
+    """Look whether the folder is there and files can be made in it.
+
+    Raises:
+        PeerUnreachableError: not for now.
+    """
+    with _sentences(target):
+        _check_there(target)
+        partial = target.folder / f".{secrets.token_hex(8)}.part"
+        try:
+            _open_new(partial, target.file_mode).close()
+        finally:
+            with suppress(OSError):
+                partial.unlink()
 
 
 def _check_there(target: DropFolder) -> None:

@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from secondread.delivery.handshake import NotTlsError, mistrust, shake_hands
-from secondread.delivery.wording import connection_trouble, unknown_name
+from secondread.delivery.wording import (
+    NobodyThereError,
+    connection_trouble,
+    is_nobody_there,
+    unknown_name,
+)
 from secondread.errors import PeerRefusedError, PeerUnreachableError
 
 Place = tuple[int, str]
@@ -102,21 +107,25 @@ def connect(places: Sequence[Place], port: int, timeout_s: float) -> Reached:
     """Open a TCP connection to the first address that takes one.
 
     Raises:
-        PeerUnreachableError: none does; says why, address by address.
+        PeerUnreachableError: none does; says why, address by address. ``NobodyThereError`` where
+            all of them say so themselves.
     """
     troubles: list[str] = []
+    nobody = True
     deadline = time.monotonic() + timeout_s
     for index, place in enumerate(places):
         patience_s = (deadline - time.monotonic()) / (len(places) - index)
         if patience_s <= 0:
+            nobody = False
             break
         try:
             connection = open_connection(place, port, patience_s, timeout_s)
         except OSError as error:
             troubles.append(connection_trouble(error, place[1], port))
+            nobody = nobody and is_nobody_there(error)
             continue
         return Reached(connection, place, tuple(troubles))
-    raise PeerUnreachableError(" ".join(troubles))
+    raise (NobodyThereError if nobody else PeerUnreachableError)(" ".join(troubles))
 
 
 def reach(host: str, port: int, timeout_s: float, security: Security | None) -> socket.socket:

@@ -36,7 +36,13 @@ from secondread.delivery.data_stream import SMALLEST_LENGTH_BYTES, DataStream
 from secondread.delivery.link import ConversationError, Ending, Link
 from secondread.delivery.object_file import Kind, ObjectFile, open_object
 from secondread.delivery.reach import Security, reach
-from secondread.delivery.statuses import SUCCESS, WARNINGS, is_refusal_of_kind, meaning_of
+from secondread.delivery.statuses import (
+    DUPLICATE,
+    SUCCESS,
+    WARNINGS,
+    is_refusal_of_kind,
+    meaning_of,
+)
 from secondread.delivery.wording import Stage, broken_off
 from secondread.dicom.contexts import VERIFICATION
 from secondread.domain.network import Urgency
@@ -51,6 +57,7 @@ _ECHO = Offer(VERIFICATION.uid, ECHO_SYNTAXES)
 _MESSAGE_ID_MAX = 0xFFFF
 # PS3.7 C.4.1, C.5.20: processing failure and resource limitation pass.
 _PASSING = frozenset({0x0110, 0x0213})
+_STORED = frozenset({SUCCESS, DUPLICATE}) | WARNINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +65,10 @@ class Sent:
     """An object that the peer says it has stored.
 
     Attributes:
-        status: 0x0000, or a warning: 0xB000, 0xB006 or 0xB007.
-        remark: what the warning means, in words of ours; '' where there is none.
+        status: 0x0000, a warning (0xB000, 0xB006 or 0xB007), or 0x0111, for what is there under a
+            UID of ours is what was sent.
+        remark: what the status means, in words of ours, with the names of the attributes that the
+            peer finds fault with or has changed; '' where there is none.
         comment: the peer's own words, which may quote the object; never for a log or the trail.
     """
 
@@ -206,9 +215,10 @@ class Sender:
         """
         answer = self.store(path, urgency)
         status = answer.status
-        if status == SUCCESS or status in WARNINGS:
+        if status in _STORED:
             remark = "" if status == SUCCESS else meaning_of(status)
-            return Sent(status, remark, answer.comment)
+            named = f" ({', '.join(answer.offending)})" if remark and answer.offending else ""
+            return Sent(status, f"{remark}{named}", answer.comment)
         said = f"{shown(self._address)} answered 0x{status:04X}: {meaning_of(status)}."
         if 0xA700 <= status <= 0xA7FF or status in _PASSING:
             raise PeerUnreachableError(f"{said} It may be tried again.")
@@ -233,7 +243,7 @@ class Sender:
                 stage = Stage.ANSWER if is_whole else Stage.SENDING
                 association.link.begin()
                 answer = receive_answer(association.link, request)
-                if not is_whole and (answer.status == SUCCESS or answer.status in WARNINGS):
+                if not is_whole and answer.status in _STORED - {DUPLICATE}:
                     # It cannot have stored what it has not got.
                     raise ConversationError(Ending.CLOSED)
             except ConversationError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 SUCCESS = 0x0000
 # PS3.4 B.2.3: stored, with a remark.
 WARNINGS = frozenset({0xB000, 0xB006, 0xB007})
+# PS3.7 C.5.5: an object with this UID is there. Ours follow from what is in the object.
+DUPLICATE = 0x0111
 NO_ANSWER = -1
 CONTEXT_REFUSED = -2
 NOT_DICOM = -3
@@ -12,6 +14,7 @@ NOT_DICOM = -3
 _MEANINGS = {
     SUCCESS: "stored",
     0x0110: "processing failure",
+    DUPLICATE: "it was there already",
     0x0117: "invalid SOP instance",
     0x0122: "SOP class not supported",
     0x0124: "not authorised",

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
 from secondread.delivery.object_names import ObjectNames, read_names
 from secondread.delivery.stow_answer import StoredAnswer, StoreStatus, failed, read_store_response
 from secondread.delivery.web import Answer, Request, exchange
-from secondread.delivery.web_target import WebTarget
 from secondread.delivery.web_wording import (
     describe_status,
     describe_unauthorised,
     describe_wrong_answer,
 )
+from secondread.domain.web_target import StowForm, WebTarget
 from secondread.errors import (
     DeliveryError,
     KindRefusedError,
@@ -42,21 +41,6 @@ _ABOUT_OBJECTS = frozenset(
         HTTPStatus.INTERNAL_SERVER_ERROR,
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class StowForm:
-    """How a server wants its requests.
-
-    Attributes:
-        objects_max: in one request.
-        bytes_max: in one request; an object that is larger goes alone.
-        names_study: whether the study stands in the address, ``/studies/{uid}``.
-    """
-
-    objects_max: int = 100
-    bytes_max: int = 256 * 1024**2
-    names_study: bool = False
 
 
 def store(

@@ -26,16 +26,22 @@ from secondread import __version__
 from secondread.access.tls import client_context
 from secondread.delivery.handshake import NotTlsError
 from secondread.delivery.web_line import Line
-from secondread.delivery.web_target import PORTS, VISIBLE, Scheme, WebTarget, split_proxy
 from secondread.delivery.web_wording import describe_tls_trouble
-from secondread.delivery.wording import connection_trouble, unknown_name
+from secondread.delivery.wording import (
+    NobodyThereError,
+    connection_trouble,
+    is_nobody_there,
+    unknown_name,
+)
 from secondread.domain.network import TlsSettings
+from secondread.domain.web_target import PORTS, VISIBLE, Scheme, WebTarget, split_proxy
 from secondread.errors import ConfigurationError, PeerRefusedError, PeerUnreachableError
 
 ANSWER_BYTES_MAX = 16 * 1024**2
 _READ_BYTES = 65_536
 _SECRET_BYTES_MAX = 16 * 1024
 _RETRY_AFTER_MAX_S = 86_400.0
+_WITH_CONTENT = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
 
 
 class Body(Protocol):
@@ -49,14 +55,28 @@ class Body(Protocol):
         """The bytes, in parts of a moderate size."""
 
 
+class Sink(Protocol):
+    """Takes the body of a 200 or 206 part by part, so that nobody holds it as a whole."""
+
+    def begin(self, content_type: str) -> None:
+        """Told the Content-Type field, "" where there is none, before the first part."""
+
+    def write(self, part: bytes) -> None:
+        """The next part. What it raises ends the request, and must be no OSError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request; ``path`` follows the address of the target."""
+    """A request; ``path`` follows the address of the target.
+
+    With a ``sink`` the body of a success goes there, whatever its size, and not into the answer.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: Body | None = None
+    sink: Sink | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +162,8 @@ def _converse(
     whole = all(line.send_unless_answered(part) for part in request.body or ())
     response = web.getresponse()
     with closing(response):
+        if request.sink is not None and response.status in _WITH_CONTENT:
+            _pour(response, request.sink)
         answer = _read_answer(target, response, answer_bytes_max)
     if not whole and answer.status < HTTPStatus.MULTIPLE_CHOICES:
         raise PeerUnreachableError(
@@ -149,6 +171,15 @@ def _converse(
             "is not known."
         )
     return answer
+
+
+def _pour(response: http.client.HTTPResponse, sink: Sink) -> None:
+    """Have a sink take the body; what is left of the response has none."""
+    sink.begin(response.headers.get("Content-Type") or "")
+    while part := response.read1(_READ_BYTES):
+        sink.write(part)
+    if response.length:
+        raise http.client.IncompleteRead(b"")
 
 
 def _read_answer(
@@ -184,6 +215,8 @@ def _connect(target: WebTarget) -> socket.socket:
         why = unknown_name(host, socket.gaierror())
     except OSError as error:
         why = connection_trouble(error, host, port)
+        if is_nobody_there(error):
+            raise NobodyThereError(f"{target.shown}: {why}") from None
     else:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection

@@ -54,6 +54,12 @@ _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, er
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 
 
+class NobodyThereError(PeerUnreachableError):
+    """Nobody listens there, or no way leads there: another try in this minute is of no use."""
+
+    audit_code = "nobody-there"
+
+
 def rejection(address: Address, result: int, source: int, reason: int) -> DeliveryError:
     """An A-ASSOCIATE-RJ (PS3.8 9.3.4) as an error."""
     why, remedy = _REJECTIONS.get(
@@ -144,6 +150,11 @@ def unknown_name(host: str, error: OSError) -> str:
             "machine, or give its address."
         )
     return f"The name '{host}' is not known: correct the host, or give its address."
+
+
+def is_nobody_there(error: OSError) -> bool:
+    """Whether a connection was refused, or there is no route."""
+    return isinstance(error, ConnectionRefusedError) or error.errno in _NO_ROUTE
 
 
 def connection_trouble(error: OSError, address: str, port: int) -> str:

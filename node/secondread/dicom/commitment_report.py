@@ -19,6 +19,7 @@ from enum import StrEnum
 from secondread.dicom.messages import Element, Item, is_uid, read_message, write_message
 from secondread.dicom.walk import EXPLICIT_BIG
 from secondread.domain.commitment import Reference, Result
+from secondread.domain.enquiry import HeardReport, StoredEnquiry
 from secondread.errors import CannotUnderstandError
 
 STORAGE_COMMITMENT_PUSH = "1.2.840.10008.1.20.1"
@@ -200,6 +201,34 @@ def judge(report: Report, asked: Collection[Reference]) -> Verdict:
         unmentioned=tuple(ref for ref in open_questions if ref not in committed),
         strangers=len(named - wanted),
     )
+
+
+def to_heard(report: Report) -> HeardReport:
+    """A report as the ledger keeps it."""
+    return HeardReport(
+        tuple((ref.sop_class_uid, ref.sop_instance_uid) for ref in report.committed),
+        tuple(
+            (item.reference.sop_class_uid, item.reference.sop_instance_uid, item.reason or None)
+            for item in report.failed
+        ),
+    )
+
+
+def judge_heard(heard: HeardReport, enquiry: StoredEnquiry) -> Verdict:
+    """What a report proves of the objects of the enquiry that it answers."""
+    report = Report(
+        enquiry.transaction_uid,
+        FAILURES_EXIST if heard.failed else ALL_COMMITTED,
+        tuple(Reference(*pair) for pair in heard.committed),
+        tuple(
+            Refusal(Reference(sop_class, uid), reason or 0)
+            for sop_class, uid, reason in heard.failed
+        ),
+    )
+    asked = dict.fromkeys(
+        Reference(one.sop_class_uid, one.sop_instance_uid) for one in enquiry.objects
+    )
+    return judge(report, tuple(asked))
 
 
 def _reference(reference: Reference) -> Sequence[Element]:

@@ -60,9 +60,12 @@ class Item:
         return self.sequences.get(tag, ())
 
 
-Value = str | int | Sequence[Sequence["Element"]]
+Value = str | bytes | int | Sequence[Sequence["Element"]]
 Element = tuple[int, str, Value]
-"""Tag, VR and value to be written: a text, a number (US) or the items of a sequence (SQ)."""
+"""Tag, VR and value to be written: a text, a number (US) or the items of a sequence (SQ).
+
+A text beyond ASCII is given as bytes, in the character set that the data set names.
+"""
 
 
 def is_uid(value: str) -> bool:
@@ -205,8 +208,8 @@ def _encode(elements: Sequence[Element], implicit: bool, order: str) -> bytes:
 def _value(vr: str, value: Value, implicit: bool, order: str) -> bytes:
     if isinstance(value, int):
         return struct.pack(f"{order}H", value)
-    if isinstance(value, str):
-        content = value.encode("ascii", "replace")
+    if isinstance(value, str | bytes):
+        content = value if isinstance(value, bytes) else value.encode("ascii", "replace")
         return content + (b"\0" if vr == "UI" else b" ") * (len(content) % 2)
     items = (_encode(item, implicit, order) for item in value)
     return b"".join(struct.pack(f"{order}HHI", 0xFFFE, 0xE000, len(i)) + i for i in items)

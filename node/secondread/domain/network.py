@@ -11,7 +11,7 @@ from typing import Any
 
 from secondread.domain.completeness import Completeness
 from secondread.domain.condition import Condition
-from secondread.domain.form import Form
+from secondread.domain.fetch import FetchTerms
 
 
 class Service(StrEnum):
@@ -127,24 +127,6 @@ class TlsSettings:
     warn_days: int = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Where results go: a storage SCP, named by its AE title, host and port.
-
-    ``calling_ae_title`` is the title the node calls itself there. ``attempts_max`` failed tries
-    make a dead letter. ``form`` is how it wants its results.
-    """
-
-    name: str
-    ae_title: str
-    host: str
-    port: int
-    calling_ae_title: str
-    timeout_s: float
-    attempts_max: int
-    form: Form = field(default_factory=Form)
-
-
 class LateImages(StrEnum):
     """When images that come after a job was planned give a new version of it."""
 
@@ -173,6 +155,7 @@ class Rule:
         late_images: when images that come later give a new version of the job.
         versions_max: versions that there may be of a job; 0 is no limit.
         complete: fields of ``Completeness`` that go before those of the peer.
+        fetch: what is fetched from an archive for it; None is nothing.
     """
 
     name: str
@@ -185,6 +168,7 @@ class Rule:
     late_images: LateImages = LateImages.NEW_INPUT
     versions_max: int = 0
     complete: Mapping[str, Any] = field(default_factory=dict)
+    fetch: FetchTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)

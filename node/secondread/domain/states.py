@@ -57,6 +57,8 @@ class DeliveryState(StrEnum):
     """To be sent, now or at the time of the next try."""
     SENT = "sent"
     """The destination answered Success or a storage warning."""
+    SAFE = "safe"
+    """The destination has proven that it has the object; see ``domain.destination.Proof``."""
     DEAD = "dead"
     """The destination refused for good, or the tries are used up: waits for a person."""
     REPLACED = "replaced"
@@ -77,7 +79,7 @@ STUDY_TABLE: StateTable = _table(
         S.RECEIVING: {S.ASSEMBLING, S.HELD, S.DONE},
         S.ASSEMBLING: {S.ANALYSING, S.DONE, S.HELD, S.RECEIVING},
         S.ANALYSING: {S.DONE, S.HELD, S.RECEIVING},
-        S.DONE: {S.RECEIVING, S.ASSEMBLING},
+        S.DONE: {S.RECEIVING, S.ASSEMBLING, S.HELD},
         S.HELD: {S.RECEIVING, S.ASSEMBLING},
     }
 )
@@ -89,7 +91,7 @@ JOB_TABLE: StateTable = _table(
         J.INFERRED: {J.WRITTEN, J.FAILED, J.QUEUED},
         J.REFUSED: {J.WRITTEN, J.FAILED, J.DELIVERED},
         J.WRITTEN: {J.DELIVERED, J.FAILED},
-        J.DELIVERED: set(),
+        J.DELIVERED: {J.FAILED},
         J.FAILED: {J.QUEUED, J.REFUSED, J.WRITTEN, J.SUPERSEDED},
         J.SUPERSEDED: set(),
     }
@@ -99,8 +101,9 @@ DELIVERY_TABLE: StateTable = _table(
     {
         D.RESERVED: {D.READY},
         D.READY: {D.SENT, D.DEAD, D.REPLACED},
-        D.SENT: set(),
-        D.DEAD: {D.READY},
+        D.SENT: {D.SAFE, D.READY, D.DEAD},
+        D.SAFE: {D.READY},
+        D.DEAD: {D.READY, D.SENT, D.SAFE},
         D.REPLACED: set(),
     }
 )

@@ -24,6 +24,7 @@ from secondread.dicom.commitment_report import (
     WELL_KNOWN_INSTANCE,
     Report,
     read_report,
+    to_heard,
 )
 from secondread.domain.network import Service
 from secondread.intake.dimse import (
@@ -39,6 +40,7 @@ from secondread.intake.dimse import (
     Request,
 )
 from secondread.intake.guard import PeerLookup, guarded, refused
+from secondread.store import Ledger
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -54,6 +56,16 @@ archive report again.
 """
 
 
+def recorder(ledger: Ledger) -> Recorder:
+    """Writes reports down where the delivery role judges them; commits must be synced."""
+
+    def record(caller: Caller, report: Report) -> bool:
+        with ledger.begin() as change:
+            return change.enquiries.hear(report.transaction_uid, caller.ae_title, to_heard(report))
+
+    return record
+
+
 @dataclass(frozen=True, slots=True)
 class ReportTaker:
     """Takes reports.
@@ -61,10 +73,12 @@ class ReportTaker:
     Attributes:
         peer_of: finds the caller by its name.
         record: writes a report down.
+        refuse: told the sentence about a report that nobody waits for.
     """
 
     peer_of: PeerLookup
     record: Recorder
+    refuse: Callable[[str, Caller], None] = lambda sentence, caller: None
 
     def hear(self, caller: Caller, request: Request) -> Reply:
         """N-EVENT-REPORT: read it, have it written down, and only then say Success."""
@@ -82,6 +96,11 @@ class ReportTaker:
             failed=len(report.failed),
         )
         if not known:
+            self.refuse(
+                f"Peer '{caller.peer}' reported on a commitment request that the node never made "
+                "to it; nothing of it was believed.",
+                caller,
+            )
             return refused(INVALID_ARGUMENT, "The node has not asked you in this transaction.")
         return Reply((Answer(SUCCESS),))
 

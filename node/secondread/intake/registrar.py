@@ -139,12 +139,15 @@ class Registrar:
             with self._ledger.begin() as change:
                 known = change.instances.known(row.sop_instance_uid for row in self._rows)
                 fresh = [row for row in self._rows if row.sop_instance_uid not in known]
+                removed = change.instances.removed(known)
                 # A row that is here already belonged to a file that had been removed.
                 change.instances.replace(
                     [row for row in self._rows if row.sop_instance_uid in known]
                 )
                 change.instances.add(fresh)
                 change.studies.add_instances(fresh, self._waits)
+                again = [row for row in self._rows if row.sop_instance_uid in removed]
+                change.studies.add_instances(again, self._waits, again=True)
             self._rows.clear()
         except LedgerError as error:
             self._note_failure(error)

@@ -25,6 +25,7 @@ from secondread.intake.file_header import FileHeader, digest_of, is_whole, read_
 from secondread.intake.reception import Arrival, Limits, Sender
 from secondread.store import Spool
 from secondread.store.durability import Durability, sync_folder
+from secondread.store.purging import Purging
 
 _PIECE = 1 << 20
 
@@ -67,6 +68,7 @@ class ObjectStore:
         enter: Callable[[Callable[[Stored], Instance], Sequence[Stored]], None],
     ) -> None:
         self._spool = spool
+        self._purging = Purging(spool.root)
         # Paths are put together as text: this is done for every object.
         self._root = f"{spool.root}/"
         self._durability = durability
@@ -80,7 +82,7 @@ class ObjectStore:
         again: list[tuple[int, str]] = []
         for number, arrival in enumerate(arrivals):
             name = self._spool.object_name(arrival.examined.identity.sop_instance_uid)
-            if name in fresh or os.path.exists(self._root + name):
+            if name in fresh or self._is_here(name):
                 again.append((number, name))
             else:
                 fresh[name] = number
@@ -89,6 +91,10 @@ class ObjectStore:
         for number, name in again:
             outcomes[number] = self._store_again(arrivals[number], name)
         return [outcomes[number] for number in range(len(arrivals))]
+
+    def _is_here(self, name: str) -> bool:
+        """Whether an object is here that stays; one that is being removed gives way."""
+        return os.path.exists(self._root + name) and not self._purging.give_way(name)
 
     def _store(self, arrivals: Mapping[str, Arrival]) -> Sequence[Outcome]:
         """Store objects of which no file is here, under these names."""
@@ -186,11 +192,14 @@ class ObjectStore:
         """
         for path in self._spool.stored():
             name = self._spool.relative(path)
-            if name in known:
+            if name in known or self._purging.is_going(name):
                 continue
             try:
                 header = read_file_header(path)
                 arrival = self._orphan(header, sender_of(header.ae_title))
+            except FileNotFoundError:
+                # It was being removed, and has gone meanwhile.
+                continue
             except IntakeError as error:
                 yield self._spool.set_aside(path).name, error
                 continue

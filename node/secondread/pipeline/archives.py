@@ -11,7 +11,7 @@ import structlog
 from secondread.delivery.address import Address
 from secondread.delivery.find_scu import count_objects
 from secondread.domain.clock import Clock
-from secondread.domain.network import Destination
+from secondread.domain.destination import Destination
 from secondread.domain.study import Study
 from secondread.errors import DeliveryError, LedgerError
 from secondread.store import Ledger

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from secondread.domain.destination import Destination
 from secondread.domain.form import Form
-from secondread.domain.network import Destination
 
 
 @dataclass(frozen=True, slots=True)

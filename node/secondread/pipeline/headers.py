@@ -7,6 +7,7 @@ from secondread.assembly.summary import summarize
 from secondread.assembly.volume import same_pixels
 from secondread.domain.series import SeriesSummary
 from secondread.domain.study import Study
+from secondread.errors import NotFoundError
 from secondread.pipeline.workplace import Workplace
 
 
@@ -16,6 +17,9 @@ def summaries(place: Workplace, study: Study) -> tuple[SeriesSummary, ...]:
     Files are read only of series whose objects are not those of the last time. What is found is
     kept in the ledger; no transaction is open while files are read. Objects that arrive meanwhile
     are seen the next time. Pixels are read only of images that lie at one place, to tell copies.
+
+    Raises:
+        NotFoundError: files of a series that has changed were removed.
     """
     uid = study.study_instance_uid
     with place.ledger.read() as view:
@@ -32,6 +36,12 @@ def summaries(place: Workplace, study: Study) -> tuple[SeriesSummary, ...]:
             if series_uid not in found
             for instance in view.instances.of_series(uid, series_uid)
         ]
+        removed = view.keeping.purged_of(uid)
+    if gone := sum(one.sop_instance_uid in removed for one in changed):
+        raise NotFoundError(
+            f"New images came, but {gone} images of the same series were removed when their time "
+            "was over ([retention]). Send the whole series again; the node then goes on by itself."
+        )
     if not changed and len(found) == len(kept):
         return tuple(found[series_uid] for series_uid in kept)
     for series in read_study(changed, place.spool.root):

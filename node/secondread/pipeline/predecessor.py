@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -17,11 +18,15 @@ from secondread.results.context import Predecessor
 from secondread.results.write import REPORT_NAME
 from secondread.store import Transaction
 
+log = structlog.stdlib.get_logger(__name__)
+
 _ON_ITS_WAY = frozenset({JobState.QUEUED, JobState.PREPARED, JobState.INFERRED, JobState.REFUSED})
 _HAS_RESULTS = frozenset({JobState.WRITTEN, JobState.DELIVERED, JobState.FAILED})
 _NAMES = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_THERE = frozenset({DeliveryState.SENT, DeliveryState.SAFE})
 # What a destination has goes before what it may get yet.
 _ORDER = (
+    DeliveryState.SAFE,
     DeliveryState.SENT,
     DeliveryState.READY,
     DeliveryState.DEAD,
@@ -70,7 +75,7 @@ def find_report(
     def rank(item: OutboxItem) -> tuple[bool, bool, bool, int, int]:
         return (
             item.destination not in edition.levels,
-            item.state is not DeliveryState.SENT,
+            item.state not in _THERE,
             place.spool.absolute(item.path) != own,
             _ORDER.index(item.state),
             item.id,
@@ -80,6 +85,8 @@ def find_report(
         path = place.spool.absolute(item.path)
         if path.is_file():
             return path
+    if any(item.purged_at is not None for item in queued):
+        log.info("no report of an earlier job: its time was over", job_id=before.id)
     folder = place.spool.results / before.key
     kept = [path for path in (own, *sorted(folder.rglob(REPORT_NAME))) if path.is_file()]
     for path in kept[:1]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secondread.delivery.resending import wake
 from secondread.domain.states import DeliveryState, JobState, StudyState
 from secondread.domain.study import Study
 from secondread.errors import UsageError
@@ -17,7 +18,8 @@ def retry_study(change: Transaction, study: Study, now: float) -> int:
         How many jobs are retried.
 
     Raises:
-        UsageError: the study is not waiting for a person.
+        UsageError: the study is not waiting for a person, or what was to be sent is not there any
+            more.
     """
     if study.state not in {StudyState.HELD, StudyState.DONE}:
         raise UsageError(
@@ -32,9 +34,8 @@ def retry_study(change: Transaction, study: Study, now: float) -> int:
             change.jobs.move(job, JobState.SUPERSEDED, now, "A newer version takes its place.")
             continue
         count += 1
-        for item in items:
-            if item.state is DeliveryState.DEAD:
-                change.outbox.move(item, DeliveryState.READY, now, _RETRIED)
+        dead = [item for item in items if item.state is DeliveryState.DEAD]
+        wake(change, dead, now, _RETRIED)
         if items:
             after, outcome = JobState.WRITTEN, job.outcome
         elif job.outcome:

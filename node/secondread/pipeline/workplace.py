@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from secondread.bundles.manifest import Manifest
 from secondread.dicom.pixels import Decoder
 from secondread.domain.clock import Clock
+from secondread.domain.destination import Destination
 from secondread.domain.instance import Instance
 from secondread.domain.job import Job
-from secondread.domain.network import Destination, ModelReference, Peer, Rule
+from secondread.domain.network import ModelReference, Peer, Rule
 from secondread.errors import NotFoundError
 from secondread.store import Ledger, Spool
 

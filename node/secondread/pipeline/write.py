@@ -10,6 +10,7 @@ from pydicom import dcmread
 
 from secondread import __version__
 from secondread.bundles.manifest import Manifest
+from secondread.domain.destination import Destination, returned_to
 from secondread.domain.form import Form
 from secondread.domain.instance import Instance
 from secondread.domain.job import Job
@@ -46,14 +47,21 @@ class _Writing:
     """One job that is being written.
 
     Attributes:
+        names: the rule's destinations by their configured names, each with its name in the
+            outbox, which differs where results go back to whoever sent the study.
         shadow: whether its results are kept and sent nowhere.
         context: in no form yet.
     """
 
     job: Job
-    rule: Rule
+    names: Mapping[str, str]
     shadow: bool
     context: ResultContext
+
+    @property
+    def receivers(self) -> tuple[str, ...]:
+        """Who gets the results, by the outbox's names."""
+        return tuple(self.names.values())
 
 
 class Write:
@@ -107,7 +115,7 @@ class Write:
             context = self._context_of(writing, edition)
             return write_results(context, replace(analysis, earlier=earlier), place.spool.root)
 
-        editions = plan_editions(rule.destinations, place.destinations)
+        editions = plan_editions(writing.receivers, self._known(writing))
         self._commit(writing, self._write_each(writing, editions, make), "analysed")
 
     def _write_refusal(self, job: Job, rule: Rule) -> None:
@@ -117,7 +125,7 @@ class Write:
         def make(edition: Edition) -> tuple[ResultObject, ...]:
             return write_refusal(self._context_of(writing, edition), job.reason, place.spool.root)
 
-        editions = plan_refusals(rule.destinations, place.destinations)
+        editions = plan_refusals(writing.receivers, self._known(writing))
         self._commit(writing, self._write_each(writing, editions, make), NOT_ANALYSED)
 
     def _write_each(
@@ -169,7 +177,21 @@ class Write:
             uid_root=place.uid_root,
             software_version=__version__,
         )
-        return _Writing(job, rule, job.shadow or rule.shadow, context)
+        return _Writing(job, self._names(job, rule), job.shadow or rule.shadow, context)
+
+    def _names(self, job: Job, rule: Rule) -> Mapping[str, str]:
+        known = self._place.destinations
+        with self._place.ledger.read() as view:
+            peer = view.studies.get(job.study_id).peer
+        return {
+            name: returned_to(known[name], peer) if name in known else name
+            for name in rule.destinations
+        }
+
+    def _known(self, writing: _Writing) -> Mapping[str, Destination]:
+        """The destinations that are configured, by the outbox's names."""
+        known = self._place.destinations
+        return {to: known[name] for name, to in writing.names.items() if name in known}
 
     def _manifest(self, job: Job) -> Manifest:
         manifest = self._place.manifests.get(job.model_id)
@@ -196,7 +218,7 @@ class Write:
             if not change.jobs.holds(job, place.owner):
                 raise ClaimLostError(f"Job {job.id} is worked on by somebody else.")
             now = place.clock.now()
-            for destination in () if writing.shadow else writing.rule.destinations:
+            for destination in () if writing.shadow else writing.receivers:
                 for level, objects in sorted(_levels(written, destination).items()):
                     change.outbox.add(job.id, destination, objects, now, level)
             change.jobs.move(job, JobState.WRITTEN, now, text, outcome=outcome, patient_mark=mark)

@@ -61,7 +61,7 @@ class ArchiveCounts:
             .where(
                 job.c.study_id == study_id,
                 outbox.c.destination == destination,
-                outbox.c.state == DeliveryState.SENT,
+                outbox.c.state.in_([DeliveryState.SENT, DeliveryState.SAFE]),
             )
         )
         return int(self._connection.execute(query).scalar_one())

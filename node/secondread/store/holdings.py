@@ -48,7 +48,9 @@ class Holdings:
         found: dict[str, Holding] = {}
         columns = instance.c.sop_instance_uid, *(instance.c[name] for name in Holding.__slots__)
         for some in _portions(sop_instance_uids):
-            query = sa.select(*columns).where(instance.c.sop_instance_uid.in_(some))
+            query = sa.select(*columns).where(
+                instance.c.sop_instance_uid.in_(some), instance.c.purged_at.is_(None)
+            )
             for uid, *values in self._connection.execute(query):
                 found[uid] = Holding(*values)
         return found
@@ -60,7 +62,7 @@ class Holdings:
         for some in _portions(study_instance_uids):
             query = (
                 sa.select(instance.c.study_instance_uid, series, sa.func.count())
-                .where(instance.c.study_instance_uid.in_(some))
+                .where(instance.c.study_instance_uid.in_(some), instance.c.purged_at.is_(None))
                 .group_by(instance.c.study_instance_uid)
             )
             for uid, *counts in self._connection.execute(query):

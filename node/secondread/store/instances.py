@@ -14,6 +14,7 @@ from secondread.store.tables import instance
 
 _COLUMNS = tuple(field.name for field in fields(Instance))
 
+_SELECTED = tuple(instance.c[name] for name in _COLUMNS)
 _INSERT = instance.insert()
 
 
@@ -30,7 +31,7 @@ class Instances:
 
     def find(self, sop_instance_uid: str) -> Instance | None:
         """The object with this SOP Instance UID."""
-        query = sa.select(instance).where(instance.c.sop_instance_uid == sop_instance_uid)
+        query = sa.select(*_SELECTED).where(instance.c.sop_instance_uid == sop_instance_uid)
         row = self._connection.execute(query).one_or_none()
         return None if row is None else _record(row)
 
@@ -44,7 +45,7 @@ class Instances:
     def replace(self, records: Sequence[Instance]) -> None:
         """Write over the rows of objects that had been removed and are here again."""
         for record in records:
-            values = {name: getattr(record, name) for name in _COLUMNS}
+            values = {name: getattr(record, name) for name in _COLUMNS} | {"purged_at": None}
             where = instance.c.sop_instance_uid == record.sop_instance_uid
             self._connection.execute(sa.update(instance).where(where).values(values))
 
@@ -55,22 +56,31 @@ class Instances:
         )
         return frozenset(self._connection.execute(query).scalars())
 
+    def removed(self, sop_instance_uids: Iterable[str]) -> frozenset[str]:
+        """Those of these objects that were here, and whose file was removed."""
+        query = sa.select(instance.c.sop_instance_uid).where(
+            instance.c.sop_instance_uid.in_(list(sop_instance_uids)),
+            instance.c.purged_at.is_not(None),
+        )
+        return frozenset(self._connection.execute(query).scalars())
+
     def of_study(self, study_instance_uid: str) -> Sequence[Instance]:
         """The objects of a study, in the order of their UIDs."""
-        query = sa.select(instance).where(instance.c.study_instance_uid == study_instance_uid)
+        query = sa.select(*_SELECTED).where(instance.c.study_instance_uid == study_instance_uid)
         return self._records(query)
 
     def of_series(self, study_instance_uid: str, series_instance_uid: str) -> Sequence[Instance]:
         """The objects of a series, in the order of their UIDs."""
-        query = sa.select(instance).where(
+        query = sa.select(*_SELECTED).where(
             instance.c.study_instance_uid == study_instance_uid,
             instance.c.series_instance_uid == series_instance_uid,
         )
         return self._records(query)
 
     def paths(self) -> frozenset[str]:
-        """The spool paths of all objects."""
-        return frozenset(self._connection.execute(sa.select(instance.c.path)).scalars())
+        """The spool paths of all objects that were not removed."""
+        query = sa.select(instance.c.path).where(instance.c.purged_at.is_(None))
+        return frozenset(self._connection.execute(query).scalars())
 
     def count(self) -> int:
         """How many objects there are."""
@@ -78,6 +88,6 @@ class Instances:
             self._connection.execute(sa.select(sa.func.count()).select_from(instance)).scalar_one()
         )
 
-    def _records(self, query: sa.Select[tuple[object, ...]]) -> Sequence[Instance]:
+    def _records(self, query: sa.Select[Any]) -> Sequence[Instance]:
         rows = self._connection.execute(query.order_by(instance.c.sop_instance_uid))
         return tuple(_record(row) for row in rows)

@@ -14,7 +14,7 @@ from secondread.domain.network import Urgency
 from secondread.domain.states import JobState, check_transition
 from secondread.store.claims import claim_one, release_claims_of
 from secondread.store.tables import job, study
-from secondread.store.trail import Trail
+from secondread.store.trail import Entry, Trail
 from secondread.store.versions import LIVE, NOT_ANALYSED, Terms, find_bar, is_new, is_untouched
 
 _HIDDEN = {"claimed_by", "claimed_until", "next_at", "candidates", "checks", "sources"}
@@ -196,6 +196,31 @@ class Jobs:
             detail=detail,
         )
 
+    def deliver_all(self, ended: Sequence[tuple[Job, str]], at: float) -> None:
+        """Move jobs to ``DELIVERED``, each with its sentence for the trail, in one go."""
+        for record, _ in ended:
+            check_transition(record.state, JobState.DELIVERED)
+        ids = [record.id for record, _ in ended]
+        values = {"state": JobState.DELIVERED, "attempts": 0}
+        self._connection.execute(
+            sa.update(job)
+            .where(job.c.id.in_(ids))
+            .values(**values, claimed_by=None, claimed_until=None)
+        )
+        self._trail.append_all(
+            [
+                Entry(
+                    at,
+                    "job",
+                    text,
+                    record.study_id,
+                    record.id,
+                    (record.state, JobState.DELIVERED),
+                )
+                for record, text in ended
+            ]
+        )
+
     def claim(
         self, states: Sequence[JobState], owner: str, now: float, lease_s: float
     ) -> Job | None:
@@ -253,6 +278,11 @@ class Jobs:
     def get(self, job_id: int) -> Job:
         """The job with this row id."""
         return _record(self._connection.execute(sa.select(job).where(job.c.id == job_id)).one())
+
+    def of_ids(self, ids: Collection[int]) -> Mapping[int, Job]:
+        """The jobs with these row ids, by id."""
+        query = sa.select(job).where(job.c.id.in_(sorted(ids)))
+        return {row.id: _record(row) for row in self._connection.execute(query)}
 
     def of_study(self, study_id: int) -> Sequence[Job]:
         """The jobs of a study, oldest first."""

@@ -16,21 +16,28 @@ from secondread.errors import LedgerError
 from secondread.store.archive_counts import ArchiveCounts
 from secondread.store.commitments import Commitments
 from secondread.store.crosswalk import Crosswalk
+from secondread.store.deliveries import Deliveries
+from secondread.store.enquiries import Enquiries
+from secondread.store.fetches import Fetches
 from secondread.store.history import History
 from secondread.store.holdings import Holdings
+from secondread.store.holds import Holds
 from secondread.store.instances import Instances
 from secondread.store.jobs import Jobs
+from secondread.store.lines import Lines
 from secondread.store.looks import Looks
 from secondread.store.notices import Notices
 from secondread.store.outbox import Outbox
 from secondread.store.pauses import Pauses
 from secondread.store.refusals import Refusals
+from secondread.store.retention import Keeping
 from secondread.store.series import Series
 from secondread.store.studies import Studies
+from secondread.store.tellings import Tellings
 from secondread.store.trail import Trail
 
 LEDGER_NAME = "ledger.sqlite"
-HEAD_REVISION = "0005"
+HEAD_REVISION = "0006"
 BUSY_TIMEOUT_MS = 30_000
 
 
@@ -46,10 +53,17 @@ class Transaction:
     archive_counts: ArchiveCounts
     jobs: Jobs
     outbox: Outbox
+    lines: Lines
+    deliveries: Deliveries
+    enquiries: Enquiries
+    tellings: Tellings
+    fetches: Fetches
     refusals: Refusals
     commitments: Commitments
     notices: Notices
     holdings: Holdings
+    holds: Holds
+    keeping: Keeping
     history: History
     crosswalk: Crosswalk
     trail: Trail
@@ -132,10 +146,17 @@ def _bind(connection: sa.Connection) -> Transaction:
         archive_counts=ArchiveCounts(connection),
         jobs=Jobs(connection, trail),
         outbox=Outbox(connection, trail),
+        lines=Lines(connection, trail),
+        deliveries=Deliveries(connection),
+        enquiries=Enquiries(connection),
+        tellings=Tellings(connection),
+        fetches=Fetches(connection, trail),
         refusals=Refusals(connection),
         commitments=Commitments(connection, trail),
         notices=Notices(connection),
         holdings=Holdings(connection),
+        holds=Holds(connection, trail),
+        keeping=Keeping(connection),
         history=History(connection),
         crosswalk=Crosswalk(connection),
         trail=trail,

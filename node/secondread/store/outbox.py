@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from secondread.domain.result import OutboxItem, ResultObject
 from secondread.domain.states import DeliveryState, check_transition
-from secondread.store.claims import claim_one, release_claims_of
+from secondread.store.claims import release_claims_of
 from secondread.store.tables import job, outbox
-from secondread.store.trail import Trail
+from secondread.store.trail import Entry, Trail
 
+_AT_A_TIME = 500
+_READ_BACK_AT_ONCE = "'{}' has it: it was read back there."
 _COLUMNS = [column for column in outbox.c if not column.name.startswith("claimed_")]
 
 
-def _record(row: Any) -> OutboxItem:
+def to_item(row: Any) -> OutboxItem:
+    """A row as a record."""
     values = {column.name: getattr(row, column.name) for column in _COLUMNS}
     return OutboxItem(**{**values, "state": DeliveryState(values["state"])})
+
+
+def _entry(item: OutboxItem, study_id: int, change: tuple[str, str], at: float, text: str) -> Entry:
+    named = {"destination": item.destination, "sop_instance_uid": item.sop_instance_uid}
+    return Entry(at, "delivery", text, study_id, item.job_id, change, named)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a destination said when it stored an object.
+
+    Attributes:
+        status: 0x0000 or a warning (PS3.4 B.2.3); None where the way has no such number.
+        remark: what it said or changed, in words of ours and without values; or "".
+        prove_at: when it is asked for proof; None is never.
+    """
+
+    status: int | None
+    remark: str
+    prove_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An object that a destination has stored; ``proof`` where it has been proven at once."""
+
+    item: OutboxItem
+    study_id: int
+    answer: Stored
+    proof: str = ""
 
 
 class Outbox:
@@ -107,64 +141,161 @@ class Outbox:
         query = sa.select(outbox.c.id).where(outbox.c.sop_instance_uid == sop_instance_uid)
         return self._connection.execute(query.limit(1)).first() is not None
 
-    def claim(self, owner: str, now: float, lease_s: float) -> OutboxItem | None:
-        """Claim the next object that is due and that no earlier one of its job waits before.
-
-        Those of urgent studies go first.
-        """
-        earlier = outbox.alias("earlier")
-        blocked = sa.exists().where(
-            earlier.c.job_id == outbox.c.job_id,
-            earlier.c.destination == outbox.c.destination,
-            earlier.c.sequence < outbox.c.sequence,
-            earlier.c.state == DeliveryState.READY,
-        )
-        urgency = sa.select(job.c.urgency).where(job.c.id == outbox.c.job_id).scalar_subquery()
-        wanted = (
-            sa.select(outbox.c.id)
-            .where(outbox.c.state == DeliveryState.READY, outbox.c.next_at <= now, ~blocked)
-            .order_by(urgency.desc(), outbox.c.next_at, outbox.c.id)
-        )
-        row = claim_one(self._connection, outbox, wanted, owner, now, lease_s)
-        if row is None:
-            return None
-        self._connection.execute(
-            sa.update(outbox).where(outbox.c.id == row.id).values(attempts=outbox.c.attempts + 1)
-        )
-        query = sa.select(outbox).where(outbox.c.id == row.id)
-        return _record(self._connection.execute(query).one())
-
     def move(self, item: OutboxItem, after: DeliveryState, at: float, reason: str) -> None:
         """Change an item's state, give its claim back and leave a row in the trail."""
+        self._move(item, after, at, reason, {})
+
+    def keep_sent(self, item: OutboxItem, answer: Stored, at: float) -> None:
+        """The destination has stored an object; from ``prove_at`` on it is asked for proof."""
+        self.keep_all_sent([Arrival(item, self._study_of(item), answer)], at)
+
+    def keep_all_sent(self, arrivals: Sequence[Arrival], at: float) -> None:
+        """The destination has stored these objects, in this order; as many as there are in one go.
+
+        What is written for each is what ``keep_sent``, and ``keep_safe`` for those with a proof,
+        would write.
+        """
+        if not arrivals:
+            return
+        rows: list[dict[str, Any]] = []
+        entries: list[Entry] = []
+        for one in arrivals:
+            item, answer = one.item, one.answer
+            remark = f"; {answer.remark}." if answer.remark else "."
+            text = f"Sent to '{item.destination}'{remark}"
+            moves = [(DeliveryState.SENT, text)]
+            if one.proof:
+                moves.append((DeliveryState.SAFE, _READ_BACK_AT_ONCE.format(item.destination)))
+            before = item.state
+            for after, said in moves:
+                check_transition(before, after)
+                entries.append(_entry(item, one.study_id, (before, after), at, said))
+                before = after
+            rows.append(
+                {
+                    "row_id": item.id,
+                    "state": before,
+                    "reason": moves[-1][1],
+                    "status": answer.status,
+                    "remark": answer.remark,
+                    "sendings": item.sendings + 1,
+                    "sent_at": at,
+                    "safe_at": at if one.proof else None,
+                    "proof": one.proof,
+                    "proof_tries": 0,
+                    "prove_at": None if one.proof else answer.prove_at,
+                    "claimed_by": None,
+                    "claimed_until": None,
+                }
+            )
+        names = [name for name in rows[0] if name != "row_id"]
+        statement = sa.update(outbox).where(outbox.c.id == sa.bindparam("row_id"))
+        self._connection.execute(
+            statement.values({name: sa.bindparam(name) for name in names}), rows
+        )
+        self._trail.append_all(entries)
+
+    def keep_safe(self, item: OutboxItem, proof: str, at: float, reason: str) -> None:
+        """The destination has proven that it has an object, by ``proof``."""
+        self.keep_all_safe([item], proof, at, reason)
+
+    def keep_all_safe(
+        self, items: Sequence[OutboxItem], proof: str, at: float, reason: str
+    ) -> None:
+        """The destination has proven that it has these objects, by ``proof``."""
+        for item in items:
+            check_transition(item.state, DeliveryState.SAFE)
+        values = {
+            "state": DeliveryState.SAFE,
+            "reason": reason,
+            "proof": proof,
+            "safe_at": at,
+            "prove_at": None,
+        }
+        self._give_back(items, values)
+        studies = self._studies_of(items)
+        self._trail.append_all(
+            [
+                _entry(item, studies[item.job_id], (item.state, DeliveryState.SAFE), at, reason)
+                for item in items
+            ]
+        )
+
+    def add_remark(self, item: OutboxItem, remark: str, at: float) -> None:
+        """Keep what a destination turns out to have done to an object, unless it is known."""
+        if remark in item.remark:
+            return
+        whole = f"{item.remark}; {remark}" if item.remark else remark
+        statement = sa.update(outbox).where(outbox.c.id == item.id)
+        self._connection.execute(statement.values(remark=whole))
+        text = f"'{item.destination}' {remark}."
+        self._trail.append_all([_entry(item, self._study_of(item), ("", ""), at, text)])
+
+    def _move(
+        self,
+        item: OutboxItem,
+        after: DeliveryState,
+        at: float,
+        reason: str,
+        more: Mapping[str, Any],
+    ) -> None:
         check_transition(item.state, after)
-        values: dict[str, Any] = {"state": after, "reason": reason}
+        values: dict[str, Any] = {"state": after, "reason": reason, **more}
         if after is DeliveryState.READY:
-            values.update(attempts=0, next_at=at)
+            values.update(attempts=0, next_at=at, prove_at=None)
         self._connection.execute(
             sa.update(outbox)
             .where(outbox.c.id == item.id)
             .values(claimed_by=None, claimed_until=None, **values)
         )
-        study_id = self._connection.execute(
-            sa.select(job.c.study_id).where(job.c.id == item.job_id)
-        ).scalar_one()
-        self._trail.append(
-            at,
-            "delivery",
-            reason,
-            study_id=study_id,
-            job_id=item.job_id,
-            change=(item.state, after),
-            detail={"destination": item.destination, "sop_instance_uid": item.sop_instance_uid},
-        )
+        entry = _entry(item, self._study_of(item), (item.state, after), at, reason)
+        self._trail.append_all([entry])
+
+    def _studies_of(self, items: Sequence[OutboxItem]) -> Mapping[int, int]:
+        """The study of each of the jobs of some objects."""
+        found: dict[int, int] = {}
+        jobs = sorted({item.job_id for item in items})
+        for at in range(0, len(jobs), _AT_A_TIME):
+            query = sa.select(job.c.id, job.c.study_id)
+            wanted = query.where(job.c.id.in_(jobs[at : at + _AT_A_TIME]))
+            found.update((row.id, row.study_id) for row in self._connection.execute(wanted))
+        return found
+
+    def _study_of(self, item: OutboxItem) -> int:
+        query = sa.select(job.c.study_id).where(job.c.id == item.job_id)
+        return int(self._connection.execute(query).scalar_one())
 
     def postpone(self, item: OutboxItem, next_at: float, reason: str) -> None:
-        """Give a claim back; the object is sent again at ``next_at``."""
+        """Give a claim back after a try that failed; the object is sent again at ``next_at``.
+
+        What follows it in the same job waits with it.
+        """
+        self._give_back(
+            [item], {"next_at": next_at, "reason": reason, "attempts": outbox.c.attempts + 1}
+        )
         self._connection.execute(
             sa.update(outbox)
-            .where(outbox.c.id == item.id)
-            .values(next_at=next_at, reason=reason, claimed_by=None, claimed_until=None)
+            .where(
+                outbox.c.job_id == item.job_id,
+                outbox.c.destination == item.destination,
+                outbox.c.sequence > item.sequence,
+                outbox.c.state == DeliveryState.READY,
+                outbox.c.next_at < next_at,
+            )
+            .values(next_at=next_at)
         )
+
+    def give_back(self, *items: OutboxItem, reason: str = "") -> None:
+        """Give claims back without a try having failed: it is not their turn any more."""
+        self._give_back(items, {"reason": reason} if reason else {})
+
+    def _give_back(self, items: Sequence[OutboxItem], values: Mapping[str, Any]) -> None:
+        ids = [item.id for item in items]
+        for at in range(0, len(ids), _AT_A_TIME):
+            where = outbox.c.id.in_(ids[at : at + _AT_A_TIME])
+            statement = sa.update(outbox).where(where)
+            free = {"claimed_by": None, "claimed_until": None, **values}
+            self._connection.execute(statement.values(**free))
 
     def release_claims_of(self, owner_prefix: str) -> int:
         """Give back the claims of an owner that is known to be dead."""
@@ -175,4 +306,49 @@ class Outbox:
         query = sa.select(outbox).where(outbox.c.job_id == job_id)
         order = (outbox.c.destination, outbox.c.level, outbox.c.sequence)
         rows = self._connection.execute(query.order_by(*order))
-        return tuple(_record(row) for row in rows)
+        return tuple(to_item(row) for row in rows)
+
+    def dead_for(self, destination: str) -> Sequence[OutboxItem]:
+        """What was given up for a destination, in the order in which it would have been sent."""
+        query = sa.select(outbox).where(
+            outbox.c.destination == destination, outbox.c.state == DeliveryState.DEAD
+        )
+        rows = self._connection.execute(query.order_by(outbox.c.job_id, outbox.c.sequence))
+        return tuple(to_item(row) for row in rows)
+
+    def of_jobs(self, job_ids: Collection[int]) -> Mapping[int, Sequence[OutboxItem]]:
+        """What ``of_job`` says of each of these jobs."""
+        found: dict[int, list[OutboxItem]] = {job_id: [] for job_id in job_ids}
+        query = sa.select(outbox).where(outbox.c.job_id.in_(sorted(found)))
+        order = (outbox.c.destination, outbox.c.level, outbox.c.sequence)
+        for row in self._connection.execute(query.order_by(*order)):
+            found[row.job_id].append(to_item(row))
+        return found
+
+    def of_ids(self, ids: Collection[int]) -> Mapping[int, OutboxItem]:
+        """Those of these rows that are there, by id."""
+        found: dict[int, OutboxItem] = {}
+        wanted = sorted(set(ids))
+        for at in range(0, len(wanted), _AT_A_TIME):
+            query = sa.select(outbox).where(outbox.c.id.in_(wanted[at : at + _AT_A_TIME]))
+            found.update((row.id, to_item(row)) for row in self._connection.execute(query))
+        return found
+
+    def due_for_proof(self, destination: str, now: float, limit: int) -> Sequence[OutboxItem]:
+        """Sent objects that the destination is to be asked about, the longest waiting first."""
+        query = sa.select(outbox).where(
+            outbox.c.destination == destination,
+            outbox.c.state == DeliveryState.SENT,
+            outbox.c.prove_at <= now,
+        )
+        rows = self._connection.execute(query.order_by(outbox.c.prove_at, outbox.c.id).limit(limit))
+        return tuple(to_item(row) for row in rows)
+
+    def prove_later(
+        self, item: OutboxItem, prove_at: float | None, reason: str, *, counts: bool
+    ) -> None:
+        """Ask about a sent object at ``prove_at``; ``counts`` is whether a question was in vain."""
+        values: dict[str, Any] = {"prove_at": prove_at, "reason": reason}
+        if counts:
+            values["proof_tries"] = outbox.c.proof_tries + 1
+        self._connection.execute(sa.update(outbox).where(outbox.c.id == item.id).values(**values))

@@ -4,6 +4,7 @@
 
     spool/incoming/<number>            being written; discarded at a start
     spool/objects/<2 hex>/<hash>.dcm   stored objects, named by a hash of their SOP Instance UID
+    spool/purging/<hash>.dcm           second names of stored objects that are being removed
     spool/quarantine/<random>.dcm      other content under a known UID; kept for a person
     work/<job key>/                    what a worker sees: arrays only
     results/<job key>/                 the DICOM objects that go out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from secondread.errors import NotFoundError
 from secondread.store.answers import from_documents, to_documents
 from secondread.store.claims import claim_one, release_claims_of
 from secondread.store.tables import job, study
-from secondread.store.trail import Trail
+from secondread.store.trail import Entry, Trail
 
 _HIDDEN = {"claimed_by", "claimed_until", "answers", "rounds"}
 STUDY_COLUMNS = [column for column in study.c if column.name not in _HIDDEN]
@@ -77,7 +77,7 @@ class Waits:
     limit_s: Callable[[str], float]
 
 
-def _arrival(group: Sequence[Instance], waits: Waits) -> dict[str, Any]:
+def _arrival(group: Sequence[Instance], waits: Waits, *, again: bool) -> dict[str, Any]:
     last = group[-1]
     quiet_s, look_s = waits.quiet_s(last.peer), waits.look_s(last.peer)
     return {
@@ -85,9 +85,30 @@ def _arrival(group: Sequence[Instance], waits: Waits) -> dict[str, Any]:
         "at": last.received_at,
         "quiet": quiet_s,
         "due": last.received_at + look_s,
-        "count": len(group),
+        "count": 0 if again else len(group),
         "urgent": max(record.urgency for record in group),
     }
+
+
+def _end(
+    record: Study, answers: Sequence[RuleAnswer], jobs: Sequence[Any]
+) -> tuple[StudyState, str] | None:
+    """How a study with these rows of jobs ends, and why; None while it does not."""
+    if not all(JobState(row.state) in JOB_ENDS for row in jobs):
+        return None
+    failed = [row for row in jobs if row.state == JobState.FAILED]
+    if failed:
+        text = "; ".join(f"model '{row.model_id}': {row.reason}" for row in failed)
+        return StudyState.HELD, f"Waits for a person: {text}"
+    if record.state is StudyState.DONE:
+        return None
+    newest = {(row.rule, row.model_id): row.outcome or "analysed" for row in jobs}
+    parts = [
+        f"model '{model}'{f' by rule {rule!r}' if len(newest) > 1 else ''}: {outcome}"
+        for (rule, model), outcome in newest.items()
+    ]
+    notes = dict.fromkeys(answer.note for answer in answers if answer.note)
+    return StudyState.DONE, " ".join(["Finished; " + ", ".join(parts) + ".", *notes])
 
 
 class Studies:
@@ -98,11 +119,16 @@ class Studies:
         self._trail = trail
 
     def add_instances(
-        self, records: Sequence[Instance], waits: Waits | Callable[[str], float]
+        self,
+        records: Sequence[Instance],
+        waits: Waits | Callable[[str], float],
+        *,
+        again: bool = False,
     ) -> None:
         """Note that objects were stored; a study that had gone on comes back.
 
-        ``waits`` may be the quiet time of a peer's studies alone, in seconds.
+        ``waits`` may be the quiet time of a peer's studies alone, in seconds. ``again`` is that the
+        objects were here before, and are counted already.
         """
         if not isinstance(waits, Waits):
             waits = Waits(waits, waits, lambda _: math.inf)
@@ -119,7 +145,7 @@ class Studies:
                 at = group[-1].received_at
                 self.move(found, StudyState.RECEIVING, at, "Images are still arriving.")
                 self._limit(uid, group[0], waits)
-        changes = [_arrival(group, waits) for group in groups.values()]
+        changes = [_arrival(group, waits, again=again) for group in groups.values()]
         if changes:
             self._connection.execute(_ARRIVED, changes)
 
@@ -258,28 +284,61 @@ class Studies:
         return release_claims_of(self._connection, study, owner_prefix)
 
     def close_if_finished(self, study_id: int, at: float) -> None:
-        """End a study whose jobs have all ended: done, or held if one of them failed."""
-        record = self.get(study_id)
-        if record.state is not StudyState.ANALYSING:
+        """End a study whose jobs have all ended: done, or held if one of them failed.
+
+        One that was done is held when an archive turns out not to have what it was sent.
+        """
+        self.close_all_finished([study_id], at)
+
+    def close_all_finished(self, study_ids: Collection[int], at: float) -> None:
+        """``close_if_finished`` for several studies, in as many statements as for one."""
+        states = (StudyState.ANALYSING, StudyState.DONE)
+        query = sa.select(*STUDY_COLUMNS, study.c.answers).where(
+            study.c.id.in_(sorted(study_ids)), study.c.state.in_(states)
+        )
+        open_rows = self._connection.execute(query.order_by(study.c.id)).all()
+        if not open_rows:
             return
-        query = sa.select(job.c.state, job.c.outcome, job.c.rule, job.c.model_id, job.c.reason)
-        query = query.where(job.c.study_id == study_id, job.c.state != JobState.SUPERSEDED)
-        rows = self._connection.execute(query.order_by(job.c.id)).all()
-        if not all(JobState(row.state) in JOB_ENDS for row in rows):
+        query = sa.select(
+            job.c.study_id, job.c.state, job.c.outcome, job.c.rule, job.c.model_id, job.c.reason
+        ).where(
+            job.c.study_id.in_([row.id for row in open_rows]),
+            job.c.state != JobState.SUPERSEDED,
+        )
+        jobs: dict[int, list[Any]] = {row.id: [] for row in open_rows}
+        for row in self._connection.execute(query.order_by(job.c.id)):
+            jobs[row.study_id].append(row)
+        ends = []
+        for row in open_rows:
+            record = to_study(row)
+            end = _end(record, from_documents(row.answers), jobs[row.id])
+            if end is not None:
+                ends.append((record, *end))
+        self._end_all(ends, at)
+
+    def _end_all(self, ends: Sequence[tuple[Study, StudyState, str]], at: float) -> None:
+        if not ends:
             return
-        failed = [row for row in rows if row.state == JobState.FAILED]
-        if failed:
-            text = "; ".join(f"model '{row.model_id}': {row.reason}" for row in failed)
-            self.move(record, StudyState.HELD, at, f"Waits for a person: {text}")
-            return
-        newest = {(row.rule, row.model_id): row.outcome or "analysed" for row in rows}
-        parts = [
-            f"model '{model}'{f' by rule {rule!r}' if len(newest) > 1 else ''}: {outcome}"
-            for (rule, model), outcome in newest.items()
-        ]
-        notes = dict.fromkeys(answer.note for answer in self.answers(study_id) if answer.note)
-        text = " ".join(["Finished; " + ", ".join(parts) + ".", *notes])
-        self.move(record, StudyState.DONE, at, text)
+        for record, after, _ in ends:
+            check_transition(record.state, after)
+        self._connection.execute(
+            sa.update(study)
+            .where(study.c.id == sa.bindparam("row_id"))
+            .values(
+                state=sa.bindparam("after"),
+                reason=sa.bindparam("why"),
+                attempts=0,
+                claimed_by=sa.null(),
+                claimed_until=sa.null(),
+            ),
+            [{"row_id": one.id, "after": after, "why": text} for one, after, text in ends],
+        )
+        self._trail.append_all(
+            [
+                Entry(at, "study", text, one.id, change=(one.state, after))
+                for one, after, text in ends
+            ]
+        )
 
     def answers(self, study_id: int) -> tuple[RuleAnswer, ...]:
         """What each rule made of a study when it was last asked."""

@@ -46,6 +46,7 @@ instance = Table(
     Column("pixel_offset", BigInteger, nullable=False, default=-1),
     Column("pixel_length", BigInteger, nullable=False, default=-1),
     Column("facts", JSON, nullable=False, default=dict),
+    Column("purged_at", Float),
 )
 
 study = Table(
@@ -123,10 +124,126 @@ outbox = Table(
     Column("attempts", Integer, nullable=False, default=0),
     Column("next_at", Float, nullable=False),
     Column("reason", Text, nullable=False, default=""),
+    Column("status", Integer),
+    Column("remark", Text, nullable=False, default=""),
+    Column("proof", String(16), nullable=False, default=""),
+    Column("prove_at", Float),
+    Column("proof_tries", Integer, nullable=False, default=0),
+    Column("sendings", Integer, nullable=False, default=0),
+    Column("sent_at", Float),
+    Column("safe_at", Float),
+    Column("purged_at", Float),
     Column("claimed_by", Text),
     Column("claimed_until", Float),
     UniqueConstraint("destination", "sop_instance_uid"),
-    Index("ix_outbox_due", "state", "next_at"),
+    Index("ix_outbox_due", "destination", "state", "next_at"),
+    Index("ix_outbox_proof", "destination", "state", "prove_at"),
+)
+
+line = Table(
+    "line",
+    metadata,
+    Column("destination", Text, primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("paused", Boolean, nullable=False, default=False),
+    Column("failures", Integer, nullable=False, default=0),
+    Column("since", Float, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+)
+
+enquiry = Table(
+    "enquiry",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("transaction_uid", _UID, nullable=False, unique=True),
+    Column("destination", Text, nullable=False),
+    Column("ae_title", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("objects", JSON, nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Column("due_at", Float, nullable=False),
+    Column("reports", JSON, nullable=False, default=list),
+    Index("ix_enquiry_due", "state", "due_at"),
+)
+
+telling = Table(
+    "telling",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("target", Text, nullable=False),
+    Column("event", String(32), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("study_id", ForeignKey("study.id")),
+    Column("job_id", ForeignKey("job.id")),
+    Column("content", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("created_at", Float, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("claimed_by", Text),
+    Column("claimed_until", Float),
+    UniqueConstraint("target", "key"),
+    Index("ix_telling_due", "state", "next_at"),
+)
+
+telling_mark = Table(
+    "telling_mark",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("trail_id", _ID, nullable=False),
+)
+
+fetch = Table(
+    "fetch",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("study_id", ForeignKey("study.id"), nullable=False, index=True),
+    Column("source", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("study_instance_uid", _UID, nullable=False, index=True),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("objects", Integer),
+    Column("created_at", Float, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("claimed_by", Text),
+    Column("claimed_until", Float),
+    UniqueConstraint("study_id", "source", "kind", "study_instance_uid"),
+    Index("ix_fetch_due", "state", "next_at"),
+)
+
+workitem = Table(
+    "workitem",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("worklist", Text, nullable=False),
+    Column("workitem_uid", _UID, nullable=False),
+    Column("transaction_uid", _UID, nullable=False),
+    Column("study_instance_uid", _UID, nullable=False, index=True),
+    Column("rule", Text, nullable=False, default=""),
+    Column("content", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("created_at", Float, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("claimed_by", Text),
+    Column("claimed_until", Float),
+    UniqueConstraint("worklist", "workitem_uid"),
+    Index("ix_workitem_due", "state", "next_at"),
+)
+
+hold = Table(
+    "hold",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("study_id", ForeignKey("study.id"), nullable=False, unique=True),
+    Column("reason", Text, nullable=False),
+    Column("placed_by", Text, nullable=False),
+    Column("at", Float, nullable=False),
 )
 
 trail = Table(

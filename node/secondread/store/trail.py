@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,6 +29,19 @@ class TrailRow:
     text: str
     detail: Mapping[str, Any]
     hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is to become a row; ``change`` is (state before, state after)."""
+
+    at: float
+    event: str
+    text: str
+    study_id: int | None = None
+    job_id: int | None = None
+    change: tuple[str, str] = ("", "")
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 def chain_hash(previous: str, row: Mapping[str, Any]) -> str:
@@ -56,20 +69,29 @@ class Trail:
         detail: Mapping[str, Any] | None = None,
     ) -> None:
         """Add a row; ``change`` is (state before, state after)."""
+        self.append_all([Entry(at, event, text, study_id, job_id, change, detail or {})])
+
+    def append_all(self, entries: Sequence[Entry]) -> None:
+        """Add rows in their order."""
+        if not entries:
+            return
         last = sa.select(trail.c.hash).order_by(trail.c.id.desc()).limit(1)
         previous = self._connection.execute(last).scalar() or FIRST_HASH
-        row: dict[str, Any] = {
-            "at": at,
-            "event": event,
-            "study_id": study_id,
-            "job_id": job_id,
-            "before": str(change[0]),
-            "after": str(change[1]),
-            "text": text,
-            "detail": dict(detail or {}),
-        }
-        row["hash"] = chain_hash(previous, row)
-        self._connection.execute(trail.insert().values(**row))
+        rows: list[dict[str, Any]] = []
+        for entry in entries:
+            row: dict[str, Any] = {
+                "at": entry.at,
+                "event": entry.event,
+                "study_id": entry.study_id,
+                "job_id": entry.job_id,
+                "before": str(entry.change[0]),
+                "after": str(entry.change[1]),
+                "text": entry.text,
+                "detail": dict(entry.detail),
+            }
+            previous = row["hash"] = chain_hash(previous, row)
+            rows.append(row)
+        self._connection.execute(trail.insert(), rows)
 
     def of_study(self, study_id: int) -> Sequence[TrailRow]:
         """Everything about one study, oldest first."""

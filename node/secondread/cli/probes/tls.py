@@ -32,8 +32,8 @@ def probe_tls(settings: Settings, now: float | None = None) -> Iterator[Finding]
 
 def _certificates(settings: Settings, now: float) -> Iterator[Finding]:
     for trouble in find_troubles(settings, now, settings.tls.warn_days):
-        # A single peer that cannot come in does not keep the node from working for the others.
-        grave = trouble.over and trouble.use != "peer"
+        # One peer or destination that is cut off does not keep the node from working for others.
+        grave = trouble.over and trouble.use not in {"peer", "destination"}
         yield (failure if grave else warning)(_SUBJECT, trouble.sentence, trouble.remedy)
 
 

@@ -116,13 +116,17 @@ def split_elements(data: bytes) -> dict[int, bytes]:
     return found
 
 
-def parse(data: bytes) -> Node:
+def parse(data: bytes, seen: Seen | None = None) -> Node:
     """The elements of one item.
+
+    Args:
+        data: the item, without its header.
+        seen: what was taken apart of other items, for those that have much in common.
 
     Raises:
         ValueError: one of them is cut short.
     """
-    return _parse(data, 0, len(data), {})[0]
+    return _parse(data, 0, len(data), {} if seen is None else seen)[0]
 
 
 def _parse(data: bytes, at: int, end: int, seen: Seen) -> tuple[Node, int]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 
 from secondread.results.gate.elements import items_of, read_sequence, tag_of, text_of
 
 _SERIES, _INSTANCES = tag_of("ReferencedSeriesSequence"), tag_of("ReferencedSOPSequence")
 _STUDY_UID, _SERIES_UID = tag_of("StudyInstanceUID"), tag_of("SeriesInstanceUID")
 _CLASS, _INSTANCE = tag_of("ReferencedSOPClassUID"), tag_of("ReferencedSOPInstanceUID")
-_OWN_UID = Tag("SOPInstanceUID")
+_OWN_UID, _OWN_CLASS = Tag("SOPInstanceUID"), Tag("SOPClassUID")
+_OWN_SERIES, _OWN_STUDY = Tag("SeriesInstanceUID"), Tag("StudyInstanceUID")
+Evidence = Mapping[str, tuple[str, str, str]]
+"""Class, series and study of objects, by SOP Instance UID."""
+
 _EVIDENCE = ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence")
 
 
@@ -33,25 +38,31 @@ def list_evidence(header: Dataset, *keywords: str) -> dict[str, tuple[str, str, 
 
 
 def uid_of(header: Dataset) -> str:
-    """SOP Instance UID; asking by tag takes half as long as by name, and every source is asked."""
+    """SOP Instance UID."""
     return str(header[_OWN_UID].value)
+
+
+def value_of(header: Dataset, tag: BaseTag) -> Any:
+    """A value, None where it is absent.
+
+    Asking by tag takes half as long as by name, and every source is asked.
+    """
+    return header[tag].value if tag in header else None
 
 
 def list_objects(headers: Iterable[Dataset]) -> dict[str, tuple[str, str, str]]:
     """Class, series and study of objects, by SOP Instance UID."""
     return {
         uid_of(header): (
-            str(header.get("SOPClassUID", "")),
-            str(header.get("SeriesInstanceUID", "")),
-            str(header.get("StudyInstanceUID", "")),
+            str(value_of(header, _OWN_CLASS) or ""),
+            str(value_of(header, _OWN_SERIES) or ""),
+            str(value_of(header, _OWN_STUDY) or ""),
         )
         for header in headers
     }
 
 
-def find_existence_faults(
-    named: Mapping[str, str], there: Mapping[str, tuple[str, str, str]], what: str
-) -> Iterator[str]:
+def find_existence_faults(named: Mapping[str, str], there: Evidence, what: str) -> Iterator[str]:
     """Faults of references to objects that are not there, or are of another class.
 
     Args:
@@ -68,11 +79,7 @@ def find_existence_faults(
             return
 
 
-def find_listing_faults(
-    evidence: Mapping[str, tuple[str, str, str]],
-    there: Mapping[str, tuple[str, str, str]],
-    what: str,
-) -> Iterator[str]:
+def find_listing_faults(evidence: Evidence, there: Evidence, what: str) -> Iterator[str]:
     """Faults of evidence that names objects in another series, study or class than theirs."""
     for uid, listed in evidence.items():
         if uid in there and listed != there[uid]:

@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from secondread.results.gate.elements import (
     Node,
+    Seen,
     count_of,
     encode_item,
     items_of,
@@ -111,6 +112,7 @@ def read_frames(header: Dataset) -> Frames:
     planes: dict[tuple[bytes, ...], int] = {}
     parsed: list[Plane] = []
     numbers: dict[bytes, int] = {}
+    seen: Seen = {}
     for item in read_items(header, _PER_FRAME):
         own = _split(item)
         own.pop(_CONTENT, None)
@@ -122,7 +124,7 @@ def read_frames(header: Dataset) -> Frames:
         place = planes.get(key)
         if place is None:
             place = planes[key] = len(parsed)
-            parsed.append(_plane({**common, **own}))
+            parsed.append(_plane({**common, **own}, seen))
         places.append(place)
     return Frames(np.array(segments, np.int64), np.array(places, np.int64), tuple(parsed))
 
@@ -145,8 +147,8 @@ def _segment(element: bytes) -> int:
     return count_of(items[0], _SEGMENT_NUMBER) if items else 0
 
 
-def _plane(groups: dict[int, bytes]) -> Plane:
-    node = parse(b"".join(groups.values()))
+def _plane(groups: dict[int, bytes], seen: Seen) -> Plane:
+    node = parse(b"".join(groups.values()), seen)
     derivation = _first(node, _DERIVATION)
     return Plane(
         position=numbers_of(_first(node, _PLANE_POSITION), _POSITION),

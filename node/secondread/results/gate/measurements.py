@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from secondread.bundles.manifest import Label
 from secondread.results import coding
@@ -86,8 +87,14 @@ def find_measurement_faults(
         yield from _find_group_faults(found, context, one.label)
         yield from _find_reference_faults(found, one.label, expected)
         yield from _find_quantity_faults(found, one)
-        yield from _find_point_faults(found, one.label, context, expected)
         yield from _find_statistic_faults(numbers[_subject(found)], one)
+    if expected.analysis is not None:
+        measured = {context.tracking_uid(one.label): one.label for one in expected.found}
+        yield from _find_point_faults(
+            [(group, measured[uid]) for uid, group in by_tracking.items() if uid in measured],
+            context.analysed.affine_lps,
+            expected.analysis.labels,
+        )
 
 
 def _measured(expected: Expectation) -> tuple[StructureMeasurements, ...]:
@@ -187,14 +194,14 @@ def _find_quantity_faults(group: Item, measured: StructureMeasurements) -> Itera
 
 
 def _find_point_faults(
-    group: Item, label: Label, context: ResultContext, expected: Expectation
+    groups: Sequence[tuple[Item, Label]],
+    affine: npt.NDArray[np.float64],
+    labels: npt.NDArray[np.uint8],
 ) -> Iterator[str]:
     """The point at which viewers write the numbers lies in the structure."""
-    if expected.analysis is None:
-        return
-    labels = expected.analysis.labels
-    for item in group.find_all(_CENTER):
-        at = np.linalg.solve(context.analysed.affine_lps, [*item.points[:3], 1.0])[:3]
+    inverse = np.linalg.inv(affine)
+    for item, label in ((one, label) for group, label in groups for one in group.find_all(_CENTER)):
+        at = (inverse @ [*item.points[:3], 1.0])[:3]
         index = np.rint(at).astype(int)
         inside = ((index >= 0) & (index < labels.shape)).all()
         if (

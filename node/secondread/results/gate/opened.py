@@ -19,7 +19,14 @@ from pydicom.encaps import generate_frames
 from pydicom.errors import InvalidDicomError
 from pydicom.filebase import ReadableBuffer
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 
 from secondread.errors import ResultError
 from secondread.results.gate.faults import UNREADABLE, describe
@@ -37,6 +44,7 @@ _TYPES = {
     ("FloatPixelData", 32): "<f4",
     ("DoubleFloatPixelData", 64): "<f8",
 }
+_JPEG_LS = frozenset({JPEGLSLossless, JPEGLSNearLossless})
 DEFLATED_FRAMES = UID("1.2.840.10008.1.2.8.1")
 """Deflated Image Frame Compression (PS3.5 A.4.12)."""
 
@@ -165,8 +173,24 @@ def read_planes(
         for fragment in read_fragments(pixels, frames):
             content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(fragment, size)
             yield np.frombuffer(content, kind, shape[0] * shape[1]).reshape(shape)
+    elif opened.transfer_syntax in _JPEG_LS:
+        # What the library does around each frame takes longer than the decoding itself.
+        for fragment in read_fragments(pixels, frames):
+            yield _decode_jpeg_ls(fragment, shape, kind)
     else:
         yield from read_colours(opened, pixels)
+
+
+def _decode_jpeg_ls(
+    fragment: bytes, shape: tuple[int, int], kind: np.dtype[np.generic]
+) -> npt.NDArray[np.generic]:
+    from jpeg_ls import decode_pixel_data
+
+    content, says = decode_pixel_data(fragment)
+    size = (says["height"], says["width"], says["components"])
+    if size != (*shape, 1) or (says["bits_per_sample"] > 8) != (kind.itemsize > 1):
+        raise ValueError("the codestream is not of the size that the header says")
+    return np.frombuffer(content, kind).reshape(shape)
 
 
 def read_masks(opened: Opened, pixels: Pixels, frames: int) -> Iterator[npt.NDArray[np.bool_]]:

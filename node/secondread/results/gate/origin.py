@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from secondread.results.context import RESEARCH_NOTICE, ResultContext
-from secondread.results.gate.evidence import uid_of
+from secondread.results.gate.evidence import uid_of, value_of
 from secondread.results.gate.required import SIGNED, Module, find_missing, is_empty
 from secondread.results.identity import find_differences
 from secondread.results.wording import plain
@@ -25,6 +26,7 @@ _DATES = (
 )
 _TIMES = tuple(keyword.replace("Date", "Time") for keyword in _DATES)
 _PROCESSING_ALGORITHM = "1630001"
+_SERIES = Tag("SeriesInstanceUID")
 
 
 def find_origin_faults(
@@ -52,7 +54,7 @@ def find_origin_faults(
 def _find_identity_faults(header: Dataset, context: ResultContext, what: str) -> Iterator[str]:
     if differences := find_differences(context.reference, header):
         yield f"The {what}'s patient or study is not the source's: {', '.join(differences)}."
-    series = {str(source.get("SeriesInstanceUID")) for source in context.sources}
+    series = {str(value_of(source, _SERIES)) for source in context.sources}
     if str(header.SeriesInstanceUID) in series:
         yield f"The {what} would join a series of the scanner."
     if str(header.SOPInstanceUID) in {uid_of(source) for source in context.sources}:

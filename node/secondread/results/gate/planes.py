@@ -8,16 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
 
 from secondread.dicom.gaps import position_tolerance_mm
 from secondread.domain.volume import Volume
-from secondread.results.gate.evidence import uid_of
+from secondread.results.gate.evidence import uid_of, value_of
 from secondread.results.gate.groups import Frames, Plane
 
 _POSITION_TOLERANCE_MM = 1e-3
 _DIRECTION_TOLERANCE = 1e-6
 _JITTER = 3.0
 _SOURCE_PURPOSE = ("121322", "DCM")
+_CLASS, _PER_FRAME = Tag("SOPClassUID"), Tag("PerFrameFunctionalGroupsSequence")
+_POSITION, _ORIENTATION = Tag("ImagePositionPatient"), Tag("ImageOrientationPatient")
+_SPACING = Tag("PixelSpacing")
 
 Placed = dict[tuple[str, int], int]
 """Slice of the volume by source object and frame."""
@@ -40,7 +44,7 @@ def read_source_planes(sources: Sequence[Dataset]) -> Mapping[tuple[str, int], S
     """
     found = {}
     for header in sources:
-        frames = header.get("PerFrameFunctionalGroupsSequence")
+        frames = value_of(header, _PER_FRAME)
         if frames is None:
             places = [(0, header, header, header)]
         else:
@@ -56,10 +60,10 @@ def read_source_planes(sources: Sequence[Dataset]) -> Mapping[tuple[str, int], S
             ]
         for number, position, orientation, measures in places:
             plane = SourcePlane(
-                str(header.get("SOPClassUID", "")),
-                _floats(position, "ImagePositionPatient"),
-                _floats(orientation, "ImageOrientationPatient"),
-                _floats(measures, "PixelSpacing"),
+                str(value_of(header, _CLASS) or ""),
+                _floats(position, _POSITION),
+                _floats(orientation, _ORIENTATION),
+                _floats(measures, _SPACING),
             )
             if len(plane.position) == 3 and len(plane.orientation) == 6:
                 found[uid_of(header), number] = plane
@@ -71,8 +75,8 @@ def _macro(own: Dataset, shared: Dataset, keyword: str) -> Dataset:
     return items[0] if items else Dataset()
 
 
-def _floats(item: Dataset, keyword: str) -> tuple[float, ...]:
-    return tuple(float(value) for value in item.get(keyword) or ())
+def _floats(item: Dataset, tag: BaseTag) -> tuple[float, ...]:
+    return tuple(float(value) for value in value_of(item, tag) or ())
 
 
 def find_plane_faults(
@@ -130,23 +134,22 @@ def place_frames(frames: Frames, volume: Volume) -> npt.NDArray[np.int64] | None
     tolerance_mm = _JITTER * position_tolerance_mm(step_mm)
     inverse = np.linalg.inv(affine)
     depth, rows, columns = volume.voxels.shape
-    slices = np.zeros(len(frames.planes), np.int64)
-    for index, plane in enumerate(frames.planes):
-        position = np.array(plane.position)
-        place = round(float((inverse @ [*position, 1.0])[0]))
-        if not 0 <= place < depth:
-            return None
-        down = np.array(plane.orientation[3:]) * plane.spacing[0]
-        across = np.array(plane.orientation[:3]) * plane.spacing[1]
-        corners = (
-            position - affine[:3, :] @ [place, 0, 0, 1],
-            (down - affine[:3, 1]) * rows,
-            (across - affine[:3, 2]) * columns,
-        )
-        if max(float(np.abs(corner).max()) for corner in corners) > tolerance_mm:
-            return None
-        slices[index] = place
-    return slices[frames.places]
+    positions = np.array([plane.position for plane in frames.planes])
+    orientations = np.array([plane.orientation for plane in frames.planes])
+    spacings = np.array([plane.spacing for plane in frames.planes])
+    slices: npt.NDArray[np.float64] = np.rint(positions @ inverse[0, :3] + inverse[0, 3])
+    if not ((slices >= 0) & (slices < depth)).all():
+        return None
+    down, across = orientations[:, 3:] * spacings[:, :1], orientations[:, :3] * spacings[:, 1:]
+    corners = (
+        positions - affine[:3, 3] - np.outer(slices, affine[:3, 0]),
+        (down - affine[:3, 1]) * rows,
+        (across - affine[:3, 2]) * columns,
+    )
+    if not (np.abs(corners) <= tolerance_mm).all():
+        return None
+    found: npt.NDArray[np.int64] = slices.astype(np.int64)
+    return found[frames.places]
 
 
 def find_layout_faults(frames: Frames) -> Iterator[str]:

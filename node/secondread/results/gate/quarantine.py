@@ -65,7 +65,7 @@ def keep(partial: Path, data_dir: Path, relative: Path, reason: str) -> Path:
         reason=reason,
         kept=str(kept),
     )
-    _count(data_dir)
+    publish_counts(data_dir)
     return kept
 
 
@@ -88,7 +88,7 @@ def _is_same(path: Path, other: Path) -> bool:
     return filecmp.cmp(path, other, shallow=False)
 
 
-def _count(data_dir: Path) -> None:
+def publish_counts(data_dir: Path) -> None:
     """Tell the monitoring how many objects there are, by the kind that their names begin with."""
     kinds: Counter[str] = Counter()
     for path in (data_dir / QUARANTINE_FOLDER).rglob("*.dcm"):

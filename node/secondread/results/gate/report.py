@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydicom.tag import Tag
+
 from secondread.domain.form import Language
 from secondread.results.context import ResultContext
 from secondread.results.gate import template
 from secondread.results.gate.answer import find_answer_faults
 from secondread.results.gate.content import Item, read_content
 from secondread.results.gate.evidence import (
+    Evidence,
     find_existence_faults,
     find_listing_faults,
     list_evidence,
@@ -36,6 +39,7 @@ _OBSERVER = {
 _SUMMARY = "111065"
 _SUCCEEDED, _NOT_ATTEMPTED = "111222", "111225"
 _PREDECESSORS = "PredecessorDocumentsSequence"
+_ROWS = Tag("Rows")
 
 
 def find_own_faults(opened: Opened, context: ResultContext, expected: Expectation) -> Iterator[str]:
@@ -51,18 +55,19 @@ def find_own_faults(opened: Opened, context: ResultContext, expected: Expectatio
     if header.get("VerificationFlag") != "UNVERIFIED":
         yield "The report says that a person has verified it."
     root = read_content(header)
+    evidence = list_evidence(header)
     yield from _find_trunk_faults(root, context)
     yield from _find_outcome_faults(opened, root, expected)
-    yield from _find_evidence_faults(opened, root, context, expected)
+    yield from _find_evidence_faults(opened, root, evidence, context, expected)
     yield from _find_predecessor_faults(opened, context, expected)
-    yield from _find_earlier_faults(opened, root, expected)
+    yield from _find_earlier_faults(root, evidence, expected)
     yield from find_measurement_faults(root, context, expected)
     if expected.analysis is not None:
         yield from find_answer_faults(root, context, expected.analysis)
     yield from template.find_root_faults(root)
     for group in template.list_groups(root):
         yield from template.find_group_faults(group)
-    yield from template.find_item_faults(root, header)
+    yield from template.find_item_faults(root, header, evidence)
 
 
 def _find_trunk_faults(root: Item, context: ResultContext) -> Iterator[str]:
@@ -114,10 +119,14 @@ def _find_outcome_faults(opened: Opened, root: Item, expected: Expectation) -> I
 
 
 def _find_evidence_faults(
-    opened: Opened, root: Item, context: ResultContext, expected: Expectation
+    opened: Opened,
+    root: Item,
+    evidence: Evidence,
+    context: ResultContext,
+    expected: Expectation,
 ) -> Iterator[str]:
     header = opened.header
-    images = {uid_of(one) for one in context.sources if "Rows" in one}
+    images = {uid_of(one) for one in context.sources if _ROWS in one}
     library = root.find(template.IMAGE_LIBRARY)
     shown = {
         item.reference.sop_instance_uid
@@ -126,7 +135,6 @@ def _find_evidence_faults(
     }
     if shown != images:
         yield "The report's image library does not list exactly the source images."
-    evidence = list_evidence(header)
     made = expected.made.documents if expected.made else ()
     uid = str(header.SOPInstanceUID)
     others = [one.header for one in made if str(one.header.SOPInstanceUID) != uid]
@@ -146,7 +154,7 @@ def _find_evidence_faults(
     yield from find_existence_faults({**listed, **named}, there, "report")
 
 
-def _find_earlier_faults(opened: Opened, root: Item, expected: Expectation) -> Iterator[str]:
+def _find_earlier_faults(root: Item, evidence: Evidence, expected: Expectation) -> Iterator[str]:
     """The report that this one compares with is named, as what it is."""
     earlier = expected.analysis.earlier if expected.analysis else None
     if earlier is None:
@@ -159,7 +167,7 @@ def _find_earlier_faults(opened: Opened, root: Item, expected: Expectation) -> I
     if named.get(earlier.sop_instance_uid) != earlier.sop_class_uid:
         yield "The report does not name the earlier report that it compares with."
     place = (earlier.sop_class_uid, earlier.series_instance_uid, earlier.study_instance_uid)
-    if list_evidence(opened.header).get(earlier.sop_instance_uid) != place:
+    if evidence.get(earlier.sop_instance_uid) != place:
         yield "The report's evidence does not list the earlier report as what it is."
 
 

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 
 from secondread.results import coding
 from secondread.results.gate.content import Item, read_content
-from secondread.results.gate.evidence import list_evidence
+from secondread.results.gate.evidence import Evidence, list_evidence
 from secondread.results.gate.required import COMPREHENSIVE_3D_SR
 
 TITLES = frozenset({"126000", "126001", "126002", "126003"})
@@ -54,7 +54,7 @@ def find_report_faults(header: Dataset) -> Iterator[str]:
         yield from find_root_faults(root)
         for group in list_groups(root):
             yield from find_group_faults(group)
-    yield from find_item_faults(root, header)
+    yield from find_item_faults(root, header, list_evidence(header))
 
 
 def find_document_faults(header: Dataset) -> Iterator[str]:
@@ -121,9 +121,8 @@ def find_group_faults(group: Item) -> Iterator[str]:
                 yield f"{whose} refers to a segmentation without naming a segment."
 
 
-def find_item_faults(root: Item, header: Dataset) -> Iterator[str]:
+def find_item_faults(root: Item, header: Dataset, evidence: Evidence) -> Iterator[str]:
     """Faults that any item of any report can have (PS3.3 C.17.3 and C.18)."""
-    evidence = list_evidence(header)
     told: set[str] = set()
     for item in root.walk():
         for fault in _find_faults(item, item is root, header):

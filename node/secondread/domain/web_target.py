@@ -104,6 +104,21 @@ class WebTarget:
         return f"'{self.name}' at {self.url}"
 
 
+@dataclass(frozen=True, slots=True)
+class StowForm:
+    """How a server wants its requests.
+
+    Attributes:
+        objects_max: in one request.
+        bytes_max: in one request; an object that is larger goes alone.
+        names_study: whether the study stands in the address, ``/studies/{uid}``.
+    """
+
+    objects_max: int = 100
+    bytes_max: int = 256 * 1024**2
+    names_study: bool = False
+
+
 def _check(target: WebTarget) -> None:
     where = f"'url' of destination '{target.name}'"
     try:
