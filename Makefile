@@ -39,8 +39,13 @@ check: setup
 	$(BIN)/mypy
 
 test: check
-	@deploy/setup/packages.sh bubblewrap orthanc dcmtk tesseract-ocr fonts-droid-fallback
+	@deploy/setup/packages.sh bubblewrap orthanc orthanc-dicomweb dcmtk tesseract-ocr fonts-droid-fallback
+ifeq ($(ARGS),)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --ignore tests/acceptance
+	$(BIN)/python -m pytest -m "not slow" tests/acceptance
+else
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+endif
 
 test-all: check
 	@deploy/setup/packages.sh bubblewrap orthanc dcmtk tesseract-ocr fonts-droid-fallback mricron-data libpixelmed-java libsaxonhe-java default-jre-headless

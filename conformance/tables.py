@@ -19,6 +19,7 @@ from secondread.access.peers import (
 )
 from secondread.access.quotas import QuotaBook
 from secondread.config.settings import Settings
+from secondread.delivery.query import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from secondread.delivery.statuses import SUCCESS, WARNINGS, meaning_of
 from secondread.dicom.contexts import (
     STORAGE_SOP_CLASSES,
@@ -26,6 +27,7 @@ from secondread.dicom.contexts import (
     VERIFICATION,
     NamedUid,
 )
+from secondread.dicom.messages import MESSAGE_SYNTAXES
 from secondread.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from secondread.domain.network import Peer, Quotas, Service
 from secondread.intake.commitment import CONTEXTS as COMMITMENT_CLASSES
@@ -60,6 +62,13 @@ RESULTS = (
     (STRUCTURE_SET_STORAGE, "the outlines for planning systems, if wanted"),
 )
 """The SOP classes that the node makes, and for what."""
+
+QUERIES = (
+    (STUDY_ROOT_FIND, "what an archive has: of results, of a study, of a patient's past"),
+    (STUDY_ROOT_MOVE, "missing images and earlier studies, where a rule wants them"),
+    (STUDY_ROOT_GET, "the same, from an archive without C-MOVE; the node is SCP of storage then"),
+)
+"""The SOP classes by which the node asks archives, and for what."""
 
 SEGMENTATION_BITS = {SEGMENTATION_STORAGE: (1, 8), LABEL_MAP_SEGMENTATION_STORAGE: (8,)}
 # Explicit VR Little Endian (PS3.5 A.2), in which results are written and sent.
@@ -112,6 +121,8 @@ def sent_sop_classes() -> str:
         depths = SEGMENTATION_BITS.get(uid)
         found = list_transfer_syntaxes(*depths) if depths else (RESULT_SYNTAX,)
         rows.append((_named(uid).name, uid, ", ".join(_named(one).name for one in found), what))
+    asked = ", ".join(_named(one).name for one in MESSAGE_SYNTAXES[:2])
+    rows += [(str(UID(uid).name), uid, asked, what) for uid, what in QUERIES]
     return _table(("SOP class", "UID", "transfer syntaxes", "for"), rows)
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -50,6 +51,7 @@ class DeliveryCase:
         says: what the reason of an object, or of the line, says then.
         job: where the jobs are then.
         mend: what it takes until everything is safe.
+        status: what the PACS answered when it stored an object, as the ledger has it.
         again_max: how many objects too many the PACS gets, always the same contents.
         told: what the table says of it.
     """
@@ -68,6 +70,7 @@ class DeliveryCase:
     says: str = ""
     job: str = "delivered"
     mend: Mend = Mend.NOTHING
+    status: int = 0x0000
     again_max: int = 0
 
 
@@ -154,6 +157,7 @@ STORING = (
         told="what is in reserve goes instead: another form, or the report alone",
         behaviour={"refused": frozenset({SEG})},
         ends={"replaced": OBJECTS, "safe": JOBS},
+        says="What is in reserve goes instead.",
     ),
     DeliveryCase(
         name="refuses-kind",
@@ -161,6 +165,7 @@ STORING = (
         told="the same",
         behaviour={"status_of": {SEG: 0xA900}},
         ends={"replaced": OBJECTS, "safe": JOBS},
+        says="What is in reserve goes instead.",
     ),
     DeliveryCase(
         name="a700",
@@ -173,6 +178,7 @@ STORING = (
         does="answers B000",
         told="stored, with a remark; safe when it is proven",
         behaviour={"status": always(0xB000)},
+        status=0xB000,
     ),
     DeliveryCase(
         name="unauthorised",
@@ -391,7 +397,7 @@ def make_table() -> str:
         lines.append("|---|---|---|---|")
         lines += [f"| {one.does} | {one.told} | {_ends(one)} | {one.mend} |" for one in cases]
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])
 
 
 def _ends(case: DeliveryCase) -> str:
@@ -399,4 +405,4 @@ def _ends(case: DeliveryCase) -> str:
 
 
 if __name__ == "__main__":
-    print(make_table())
+    sys.stdout.write(make_table())

@@ -16,9 +16,11 @@ from secondread.domain.clock import Clock, SystemClock
 from secondread.domain.destination import Destination
 from secondread.domain.instance import Instance
 from secondread.domain.job import PlannedJob
+from secondread.domain.line import Line
 from secondread.domain.result import OutboxItem, ResultObject
 from secondread.domain.states import DeliveryState, JobState, StudyState
 from secondread.store import Ledger, Spool, Transaction
+from tests.lying_pacs import LyingPacs
 from tests.sender_peers import CT, write_object
 
 LIVENESS_S = 30.0
@@ -127,12 +129,17 @@ class Outbox:
         with self.ledger.read() as view:
             return view.lines.waiting()
 
-    def wait_until(self, happened: Callable[[], bool], within_s: float = LIVENESS_S) -> None:
+    def wait_until(
+        self,
+        happened: Callable[[], bool],
+        within_s: float = LIVENESS_S,
+        look_every_s: float = 0.02,
+    ) -> None:
         """Wait for something that must happen."""
         until = time.monotonic() + within_s
         while not happened():
             assert time.monotonic() < until, f"It did not happen: {self.counts()}"
-            time.sleep(0.02)
+            time.sleep(look_every_s)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -153,3 +160,31 @@ def running(courier: Courier) -> Iterator[None]:
         stop.set()
         thread.join(LIVENESS_S)
         assert not thread.is_alive()
+
+
+def to(pacs: LyingPacs, **fields: object) -> Destination:
+    """That PACS as a destination."""
+    known = {
+        "name": "pacs",
+        "ae_title": pacs.ae_title,
+        "host": pacs.host,
+        "port": pacs.port,
+        "calling_ae_title": "SECONDREAD",
+        "timeout_s": 2.0,
+        **fields,
+    }
+    return Destination(**known)  # type: ignore[arg-type]
+
+
+def line_of(outbox: Outbox, name: str = "pacs") -> Line:
+    """The line to a destination, as the ledger has it."""
+    with outbox.ledger.read() as view:
+        return view.lines.get(name)
+
+
+def work_off(courier: Courier, name: str = "pacs", times: int = 100) -> int:
+    """Steps until there is nothing to do; how many."""
+    for count in range(times):
+        if not courier.step(name):
+            return count
+    raise AssertionError("It does not come to an end.")

@@ -24,6 +24,7 @@ from secondread.domain.states import DeliveryState, JobState, StudyState
 from secondread.domain.study import Study
 from secondread.store import Ledger, Spool
 from secondread.store.outbox import Stored
+from tests.lying_pacs import LyingPacs
 from tests.sender_peers import write_object
 from tests.service_cases import Clock
 
@@ -170,3 +171,13 @@ def open_node(folder: Path) -> Iterator[Node]:
         yield Node(folder, ledger, spool)
     finally:
         ledger.close()
+
+
+def delivered(node: Node, pacs: LyingPacs, count: int = 4, **terms: Any) -> list[str]:
+    """So many objects are with the PACS, and wait for proof."""
+    node.add_pacs(pacs.port, **terms)
+    uids = node.add_objects(count)
+    node.deliver()
+    assert node.states() == {SENT: count}
+    assert node.job().state is JobState.DELIVERED
+    return uids

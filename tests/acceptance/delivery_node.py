@@ -6,11 +6,13 @@ for each job; nothing is inferred, and a test can tell that nothing was.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,11 +26,11 @@ import pydicom
 from deploy.demo.pacs import free_port
 from secondread.audit.chain import first_break
 from secondread.delivery.address import Address
+from secondread.delivery.object_file import open_object
 from secondread.delivery.store_scu import echo
 from secondread.domain.result import OutboxItem, ResultObject
 from secondread.domain.states import DeliveryState
 from secondread.results.analysis import Analysis
-from secondread.store import Ledger
 from tests.outbox_cases import Outbox
 from tests.report_cases import make_alone, write_alone
 from tests.result_cases import make_case
@@ -41,6 +43,9 @@ END_S = 90.0
 TICK_S = 0.02
 _DIGITS = 9
 """So many digits at the end of a UID tell jobs apart."""
+
+_OPENING = threading.Lock()
+"""Alembic migrates one ledger at a time in a process."""
 
 Values = Mapping[str, Any]
 
@@ -163,6 +168,12 @@ class Filled(Outbox):
             found = view.outbox.of_jobs(self.jobs_of[name])
         return [item for job_id in self.jobs_of[name] for item in found[job_id]]
 
+    def digest_of(self, item: OutboxItem) -> str:
+        """The SHA-256 digest of an object's data set, as its file has it."""
+        path = self.spool.absolute(item.path)
+        with open_object(path) as found:
+            return hashlib.sha256(path.read_bytes()[found.offset :]).hexdigest()
+
     def tally(self, name: str) -> dict[str, int]:
         """How many objects of a destination are in which state, but for those in reserve."""
         states = [item.state for item in self.items_for(name)]
@@ -244,13 +255,14 @@ class DeliveryNode:
     # --- its life ---
 
     def start(self) -> None:
-        """Start what does not run, and wait for the port where there is one."""
+        """Start what does not run; the port, if there is one, answers before the rest begins."""
         for role in self.roles:
-            if role not in self._processes:
-                self._processes[role] = self._begin(role)
-        if "intake" in self.roles:
-            address = Address("127.0.0.1", self.port, NODE, "CT1", 5.0)
-            self.wait_until(lambda: echo(address).ok, "the node to answer C-ECHO", START_S)
+            if role in self._processes:
+                continue
+            self._processes[role] = self._begin(role)
+            if role == "intake":
+                address = Address("127.0.0.1", self.port, NODE, "CT1", 5.0)
+                self.wait_until(lambda at=address: echo(at).ok, "an answer to C-ECHO", START_S)
 
     def _begin(self, role: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
@@ -364,7 +376,8 @@ def _table(header: str, values: Values) -> str:
 def delivery_node(templates: Templates, **arguments: Any) -> Iterator[tuple[DeliveryNode, Filled]]:
     """A node that does not run yet, and its ledger; ends with the block."""
     node = DeliveryNode(**arguments)
-    ledger = Filled(node.data_dir, templates)
+    with _OPENING:
+        ledger = Filled(node.data_dir, templates)
     try:
         yield node, ledger
         node.stop()

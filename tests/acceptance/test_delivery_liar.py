@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
 REPOSITORY = Path(__file__).resolve().parents[2]
 WAIT_S = 90.0
 PROOF = {"delay_s": 0.2, "wait_s": 0.5, "report_timeout_s": 3600.0}
+CALLS_MAX = 6
 Run = Callable[[DeliveryCase], None]
 
 
@@ -76,6 +77,7 @@ class Trial:
         except AssertionError as error:
             raise AssertionError(f"{self._standing(node, ledger)} {error}") from None
         ledger.check_jobs(name, case.job)
+        self._check_patience(ledger)
         if case.mend is not Mend.NOTHING:
             self.mend(node)
             try:
@@ -84,6 +86,17 @@ class Trial:
                 raise AssertionError(f"{self._standing(node, ledger)} {error}") from None
         ledger.check_jobs(name, "delivered")
         self._check_pacs(ledger, uids)
+
+    def _check_patience(self, ledger: Filled) -> None:
+        """It is not called over and over, and each question has a transaction of its own."""
+        case, pacs = self.case, self.pacs
+        if case.line == "open":
+            assert pacs.count("connected") <= CALLS_MAX
+            assert sum(item.attempts for item in ledger.items_for(case.name)) <= CALLS_MAX
+        if case.is_down or "rejects" in case.behaviour:
+            assert {item.attempts for item in ledger.items_for(case.name)} == {0}
+        asked = pacs.uids("asked")
+        assert len(asked) == len(set(asked))
 
     def _settle(self, node: DeliveryNode, ledger: Filled) -> None:
         """Wait until a question has been answered, or taken on."""
@@ -120,11 +133,17 @@ class Trial:
         """What is safe is there, once; what is there, is meant to be."""
         case, pacs = self.case, self.pacs
         items = ledger.items_for(case.name)
+        assert case.line == "closed" or pacs.count("echo")
         safe = {item.sop_instance_uid for item in items if item.state == "safe"}
         lost = case.behaviour.get("loses", frozenset()) if case.name == "commits-to-lost" else ()
         assert len(safe - set(pacs.kept)) == len(lost)
         assert set(pacs.kept) <= safe
-        assert not pacs.conflicting
+        for item in items:
+            if item.sop_instance_uid in pacs.kept:
+                digests = pacs.kept[item.sop_instance_uid].digests
+                assert digests == {ledger.digest_of(item)}
+                assert item.status == case.status
+                assert bool(item.remark) == bool(case.status)
         assert sum(times - 1 for times in pacs.doubled.values()) <= case.again_max
         if case.ends.get("replaced"):
             assert not safe.intersection(uids)
@@ -138,7 +157,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     chosen = [
         item.callspec.params["case"]
         for item in request.session.items
-        if item.path == request.path and "case" in getattr(item, "callspec", _NONE).params
+        if item.path == request.path and "case" in getattr(item, "fixturenames", ())
     ]
     folder = tmp_path_factory.mktemp("liar")
     (folder / "made").mkdir()
@@ -175,10 +194,6 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
         yield wait
         ledger.check_trail()
-
-
-class _NONE:
-    params: dict[str, object] = {}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -19,7 +19,7 @@ from secondread.delivery.address import Address
 from secondread.delivery.courier import Courier
 from secondread.delivery.statuses import is_refusal_of_kind
 from secondread.delivery.store_scu import echo, send_one
-from secondread.domain.destination import Destination
+from secondread.domain.destination import Destination, Way
 from secondread.domain.form import Compression, Form, SegmentationKind
 from secondread.domain.states import JobState, StudyState
 from secondread.errors import KindRefusedError, PeerRefusedError, PeerUnreachableError
@@ -299,3 +299,14 @@ def test_refusals_of_a_kind_are_told_from_the_others(head_series: Callable[..., 
             send_one(path, address)
         server.shutdown()
         assert (raised.type is KindRefusedError) == is_refusal_of_kind(status)
+
+
+def test_results_go_back_to_whoever_sent_the_study_in_the_form_that_is_wanted(
+    house: House,
+) -> None:
+    back = Destination(name="pacs", way=Way.SENDER, form=Form(fallback=()))
+    house.place = replace(house.place, destinations={"pacs": back})
+    assert Write(house.place).step()
+    with house.place.ledger.read() as view:
+        rows = [(row.destination, row.level, row.kind) for row in view.outbox.of_job(1)]
+    assert rows == [("pacs/ct", 0, "seg"), ("pacs/ct", 0, "sr")]

@@ -27,7 +27,6 @@ from secondread.domain.states import StudyState
 from secondread.domain.telling import Event, Listener, ListenerKind, Telling, TellingState
 from secondread.domain.web_target import WebTarget
 from tests.acceptance.intake_node import LEDGER, PEERS, IntakeNode, Place
-from tests.echo_peers import LIVENESS_S
 from tests.integration.test_telling_webhook import is_genuine
 from tests.proof_cases import NODE, Node, open_node
 from tests.telling_peers import notice_taker
@@ -36,6 +35,7 @@ from tests.web_peers import PATIENT, QUICK, Asked, Conversation, WebPeer, web_pe
 SECRET = b"a secret that both sides know"
 PLANTED = "Doe^Jane"
 LONG_S = 100_000.0
+LIVENESS_S = 60.0
 
 
 @pytest.fixture

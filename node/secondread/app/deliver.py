@@ -10,8 +10,11 @@ import structlog
 
 from secondread.app.live_peers import CHECK_S, LivePeers
 from secondread.config.settings import Settings
+from secondread.delivery.archive import Dock
 from secondread.delivery.courier import Courier
+from secondread.delivery.fetcher import Fetcher, FetcherTerms
 from secondread.delivery.numbers import Reporter
+from secondread.delivery.performer import Performer
 from secondread.delivery.prover import Prover
 from secondread.delivery.teller import Identity, Teller
 from secondread.domain.clock import Clock, SystemClock
@@ -19,6 +22,7 @@ from secondread.domain.destination import Destination, reachable
 from secondread.errors import SecondReadError
 from secondread.observe.keys import read_secret
 from secondread.store import Ledger, Spool
+from secondread.store.handed import Handed
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -71,11 +75,28 @@ def run_deliver(
     """
     with ledger.begin() as change:
         change.outbox.release_claims_of("deliver:")
+        change.fetches.release_claims_of("deliver:")
     live = LiveDestinations(settings)
     clock = SystemClock()
     identity = Identity(settings.uid_root, read_secret(settings.data_dir))
     teller = Teller(ledger, spool, settings.listeners, lambda: live.by_name, clock, identity)
-    run_parts((*_parts(ledger, spool, live, clock, owner), Part("teller", teller.run)), stop)
+    dock = Dock(
+        settings.ae_title,
+        Handed(spool.root),
+        settings.max_object_bytes,
+        settings.minimum_free_bytes,
+    )
+    terms = FetcherTerms(dock, settings.rules, owner)
+    fetcher = Fetcher(ledger, spool, lambda: live.by_name, clock, terms)
+    performer = Performer(
+        ledger, spool, settings.worklists, lambda: live.by_name, clock, identity.secret
+    )
+    others = (
+        Part("teller", teller.run),
+        Part("fetcher", fetcher.run),
+        Part("performer", performer.run),
+    )
+    run_parts((*_parts(ledger, spool, live, clock, owner), *others), stop)
 
 
 def _parts(

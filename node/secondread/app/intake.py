@@ -33,6 +33,7 @@ from secondread.intake.association import Timeouts
 from secondread.intake.commit import Committer
 from secondread.intake.conversation import Desk
 from secondread.intake.dimse import Caller, Handler, Reply, Request, ServiceTable
+from secondread.intake.handed import HandedObjects, Means
 from secondread.intake.journal import Journal
 from secondread.intake.offers import make_offers, storage_classes
 from secondread.intake.reactor import Reactor
@@ -49,6 +50,7 @@ from secondread.schedule.timers import Timers
 from secondread.store import Ledger, Spool
 from secondread.store.door import held_open
 from secondread.store.durability import Durability
+from secondread.store.handed import Handed
 from secondread.store.studies import Waits
 
 log = structlog.stdlib.get_logger(__name__)
@@ -102,6 +104,7 @@ class _Parts:
     registrar: Registrar
     committer: Committer
     server: StorageServer
+    handed: HandedObjects
 
 
 class _Intake:
@@ -151,7 +154,7 @@ class _Intake:
         gc.set_threshold(_GARBAGE)
         self._registrar.start()
         self._adopt_orphans()
-        parts = self._build()
+        parts = self._build(stop)
         try:
             parts.server.start()
         except OSError as error:
@@ -164,13 +167,18 @@ class _Intake:
         with self._rows.begin() as change:
             look_s = min((self._look_s(peer.name) for peer in self._settings.peers), default=0.0)
             change.studies.restart_quiet_time(self._clock.now(), look_s)
+        fetched = threading.Thread(
+            target=parts.handed.run, args=(stop,), name="fetched", daemon=True
+        )
         with held_open(self._settings.data_dir), self._timers(parts.server), self._reports(stop):
+            fetched.start()
             stop.wait()
+            fetched.join(_SETTLE_S)
         parts.server.stop()
         parts.registrar.stop()
         self._journal.flush()
 
-    def _build(self) -> _Parts:
+    def _build(self, stop: threading.Event) -> _Parts:
         settings = self._settings
         reactor = Reactor()
         committer = Committer(self._objects, reactor.post, self._metrics.commit_group)
@@ -210,7 +218,22 @@ class _Intake:
             offers,
             reactor,
         )
-        return _Parts(self._registrar, committer, server)
+        return _Parts(self._registrar, committer, server, self._fetched(committer, storage, stop))
+
+    def _fetched(
+        self, committer: Committer, storage: frozenset[str], stop: threading.Event
+    ) -> HandedObjects:
+        """Takes what was fetched, as long as there is room."""
+        means = Means(
+            self._spool,
+            self._limits,
+            self._durability.begin,
+            storage,
+            self._quiet_s,
+            may_take=lambda: not (self._space.low or self._registrar.overloaded),
+            store=lambda arrivals: committer.store_all(arrivals, lambda: not stop.is_set()),
+        )
+        return HandedObjects(Handed(self._spool.root), means, self._journal)
 
     def _listening(self) -> Listening:
         settings = self._settings

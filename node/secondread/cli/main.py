@@ -23,6 +23,7 @@ from secondread.cli import (
     export,
     gate,
     model,
+    notify,
     peer,
     retention,
     rule,
@@ -55,6 +56,7 @@ app.command("serve")(serve.serve)
 app.command("send")(send.send)
 app.add_typer(peer.app, name="peer")
 app.add_typer(destination.app, name="destination")
+app.add_typer(notify.app, name="notify")
 app.add_typer(study.app, name="study")
 app.add_typer(rule.app, name="rule")
 app.add_typer(model.app, name="model")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from secondread.cli.output import local_time
+from secondread.cli.story_fetches import tell_fetches
 from secondread.cli.story_rules import tell_rule
 from secondread.cli.story_series import SeriesStory, tell_series
 from secondread.delivery.fallback import tell_fallbacks
@@ -17,6 +18,7 @@ from secondread.domain.states import DeliveryState, JobState, StudyState
 
 if TYPE_CHECKING:
     from secondread.domain.commitment import Commitment
+    from secondread.domain.fetch import Fetch
     from secondread.domain.instance import Instance
     from secondread.domain.job import Candidate, Job, RuleAnswer
     from secondread.domain.notice import Notice
@@ -88,6 +90,7 @@ class StudyStory:
     not_asked: Mapping[str, str]
     notices: tuple[NoticeStory, ...]
     commitments: tuple[Commitment, ...]
+    fetches: tuple[Fetch, ...]
     jobs: tuple[JobStory, ...]
     trail: tuple[TrailRow, ...]
 
@@ -129,6 +132,7 @@ def read_story(
         not_asked={n: decided.get(n, "") for n in rules if n not in {a.rule for a in answers}},
         notices=notices,
         commitments=tuple(view.commitments.of_ids(asked[-_COMMITMENTS_TOLD:])),
+        fetches=tuple(view.fetches.of_study(study.id)),
         jobs=jobs,
         trail=trail,
     )
@@ -167,6 +171,10 @@ def tell(story: StudyStory, now: float) -> Iterator[str]:
         yield f"  {local_time(said.notice.at)}  {_said(said)}"
     for asked in story.commitments:
         yield f"  {local_time(asked.asked_at)}  {_asked(asked, now)}"
+    if story.fetches:
+        yield ""
+        yield "What was fetched for it"
+        yield from tell_fetches(story.fetches, now)
     names = {one.series_instance_uid: one.name for one in story.series}
     if story.answers or story.not_asked:
         yield ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from secondread.cli.output import iso_time
 from secondread.cli.story import kind_of
+from secondread.cli.story_fetches import fetch_document
 
 if TYPE_CHECKING:
     from secondread.cli.story import JobStory, NoticeStory, StudyStory
@@ -35,6 +36,7 @@ def story_document(story: StudyStory) -> dict[str, Any]:
         ],
         "notices": [_notice_document(entry) for entry in story.notices],
         "commitments": [_commitment_document(entry) for entry in story.commitments],
+        "fetches": [fetch_document(one) for one in story.fetches],
         "jobs": [_job_document(entry) for entry in story.jobs],
         "trail": [
             {

@@ -40,6 +40,4 @@ class RuleFetch(Section):
 
 def to_fetch_terms(row: RuleFetch) -> FetchTerms:
     """A row as a record."""
-    return FetchTerms(
-        row.source, row.missing, row.priors, row.prior_days, float(row.wait_s)
-    )
+    return FetchTerms(row.source, row.missing, row.priors, row.prior_days, float(row.wait_s))

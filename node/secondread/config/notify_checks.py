@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
-from secondread.config.destinations import DestinationTls
+from secondread.config.destinations import DestinationRow, DestinationTls
 from secondread.config.doors import pem_trouble
 from secondread.config.faults import Fault, unknown_name
 from secondread.config.notify import NotifyRow, NotifyWeb, to_webhook_target
@@ -46,6 +46,11 @@ def check_notify(source: Source, tables: Tables, destinations: Sequence[str]) ->
 
 def check_worklists(source: Source, tables: Tables, destinations: Sequence[str]) -> Iterator[Fault]:
     """Faults in [[worklists]]; ``destinations`` are the names of those that there are."""
+    ways = {
+        row.name: Way(row.kind)
+        for row in tables.rows["destinations"]
+        if isinstance(row, DestinationRow)
+    }
     for index, row in enumerate(tables.rows["worklists"]):
         if not isinstance(row, WorklistRow):
             continue
@@ -54,6 +59,12 @@ def check_worklists(source: Source, tables: Tables, destinations: Sequence[str])
         if row.source and row.source not in destinations:
             sentence = unknown_name("destinations", row.source, checked.name, destinations)
             yield checked.fault(sentence, "source")
+        elif ways.get(row.source) in {Way.FOLDER, Way.SENDER}:
+            yield checked.fault(
+                f"'source' in {checked.name} names '{row.source}', which is of kind "
+                f"'{ways[row.source]}'; images can be fetched from 'dicom' and 'stow' alone.",
+                "source",
+            )
 
 
 @dataclass(frozen=True, slots=True)

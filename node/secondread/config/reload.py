@@ -42,6 +42,7 @@ PLACES: Mapping[str, str] = MappingProxyType(
         "slots": "slots in [inference]",
         "device": "device in [inference]",
         "threads_per_slot": "threads in [inference]",
+        "retention": "[retention]",
         "crosswalk_key_file": "key_file in [deid]",
         "crosswalk_credential": "key_credential in [deid]",
         "exports": "[[exports]]",

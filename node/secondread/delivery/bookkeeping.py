@@ -42,6 +42,14 @@ class Outcome:
         """Those that the destination has."""
         return [told for told in self.carried if told.fault is None]
 
+    def followed_by(self, later: Outcome) -> Outcome:
+        """Both, this one first."""
+        return Outcome(
+            [*self.carried, *later.carried],
+            [*self.back, *later.back],
+            later.trouble or self.trouble,
+        )
+
     def add(self, told: Carried) -> None:
         """Keep what became of one."""
         if told.fault is not None and told.blame is not Blame.OBJECT:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from threading import Event
 
@@ -61,6 +62,22 @@ class _Turn:
     probes: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """What could be claimed, and how many at the most."""
+
+    limit: int = 0
+    ids: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """What is being written down while the next batch is carried, and what comes after that."""
+
+    outcome: Outcome
+    task: Future[_Turn]
+
+
 class Errand:
     """Works for one destination; for one thread at a time.
 
@@ -76,7 +93,8 @@ class Errand:
         self._breaker = breaker
         self._carried_to: Destination | None = None
         self._carrier: Carrier | None = None
-        # What has not been written down yet.
+        self._clerk: ThreadPoolExecutor | None = None
+        # What has not been written down yet, and nobody is about to.
         self._outcome = Outcome()
 
     def run(
@@ -93,26 +111,91 @@ class Errand:
             LedgerError: it could not be written down; the next call begins with that.
         """
         count = 0
-        while True:
-            wants = not stop.is_set() and (batches_max is None or count < batches_max)
-            turn = self._turn(destination, wants=wants)
-            if turn.probes and destination is not None:
-                if not self._probe(destination):
-                    return False
-            elif turn.parcels:
-                self._carry(turn.parcels, destination, stop)
-            else:
-                return count > 0
+
+        def wants() -> bool:
+            return not stop.is_set() and (batches_max is None or count < batches_max)
+
+        turn = self._turn(destination, wants=wants())
+        while turn.probes or turn.parcels:
             count += 1
+            if turn.parcels:
+                turn = self._work(turn.parcels, destination, stop, wants)
+            elif destination is None or not self._probe(destination):
+                return False
+            else:
+                turn = self._turn(destination, wants=wants())
+        return count > 0
 
     def close(self) -> None:
         """Let go of what is open."""
         if self._carrier is not None:
             self._carrier.close()
+        if self._clerk is not None:
+            self._clerk.shutdown()
+            self._clerk = None
+
+    def _work(
+        self,
+        parcels: Sequence[Parcel],
+        destination: Destination | None,
+        stop: Event,
+        wants: Callable[[], bool],
+    ) -> _Turn:
+        """Carry a batch; what is next.
+
+        While the queue is long, the batch before is written down and the next is claimed in a
+        second thread meanwhile: sending waits for answers most of the time, and not for the disk.
+        What is claimed ahead belongs to other jobs, for what goes before it in its own is taken.
+        """
+        ahead: _Ahead | None = None
+        # What is said to be complete in a folder depends on the batch before.
+        if len(parcels) >= BATCH_MAX and wants() and not _is_folder(destination):
+            ahead = self._send_ahead(destination)
+        is_done = False
+        turn = _Turn()
+        try:
+            is_done = self._carry(parcels, destination, stop, ahead)
+        finally:
+            if ahead is not None:
+                turn = self._collect(ahead)
+            if not is_done:
+                self._outcome.back.extend(parcel.item for parcel in turn.parcels)
+        if is_done and turn.parcels:
+            return turn
+        return self._turn(destination, wants=wants())
+
+    def _send_ahead(self, destination: Destination | None) -> _Ahead:
+        if self._clerk is None:
+            self._clerk = ThreadPoolExecutor(1, f"ledger of {self.name}")
+        outcome, self._outcome = self._outcome, Outcome()
+        task = self._clerk.submit(self._write, outcome, destination, wants=True, probes=False)
+        return _Ahead(outcome, task)
+
+    def _collect(self, ahead: _Ahead) -> _Turn:
+        """What was claimed ahead; after a failure nothing was, and what was to be kept still is."""
+        try:
+            return ahead.task.result()
+        except BaseException:
+            self._outcome = ahead.outcome.followed_by(self._outcome)
+            raise
 
     def _turn(self, destination: Destination | None, *, wants: bool) -> _Turn:
-        """Write down what has become of the last batch, and claim the next; in one transaction."""
-        desk, outcome = self._desk, self._outcome
+        """Write down what has become of the last batch, and claim the next."""
+        turn = self._write(self._outcome, destination, wants=wants)
+        self._outcome = Outcome()
+        return turn
+
+    def _write(
+        self,
+        outcome: Outcome,
+        destination: Destination | None,
+        *,
+        wants: bool,
+        probes: bool = True,
+    ) -> _Turn:
+        """Write an outcome down, and claim what is next where it is wanted; in one transaction."""
+        desk = self._desk
+        queue = self._look_at_queue(destination) if wants else _Queue()
         with desk.ledger.begin() as change:
             now = desk.clock.now()
             before = line = change.lines.get(self.name)
@@ -123,32 +206,39 @@ class Errand:
                 line = self._breaker.fail(before, outcome.trouble, now)
                 if line != before:
                     change.lines.keep(line, _tell_opening(line))
-            turn = self._next(change, line, destination, now) if wants else _Turn()
-        self._outcome = Outcome()
+            turn = _Turn()
+            if wants and not line.paused:
+                if destination is None or line.state is LineState.CLOSED:
+                    turn = self._claim(change, queue, destination, now)
+                elif probes and now >= line.next_at:
+                    # Nobody else probes meanwhile; whoever dies over it is followed by another.
+                    probed = replace(line, state=LineState.HALF_OPEN, next_at=now + _PROBE_S)
+                    change.lines.keep(probed)
+                    turn = _Turn(probes=True)
         if line != before and outcome.trouble is not None:
             _log_opening(line, outcome.trouble)
         return turn
 
-    def _next(
-        self, change: Transaction, line: Line, destination: Destination | None, now: float
+    def _look_at_queue(self, destination: Destination | None) -> _Queue:
+        """What could be claimed; read before the transaction, so that no writer waits for it."""
+        now, limit = self._desk.clock.now(), BATCH_MAX
+        with self._desk.ledger.read() as view:
+            if destination is not None and destination.parallel > 1:
+                # Each of them gets its part of what there is.
+                parts = destination.parallel
+                limit = -(-view.lines.count_ready(self.name, now, BATCH_MAX * parts) // parts)
+            limit = max(limit, 1)
+            return _Queue(limit, view.lines.candidates(self.name, now, limit))
+
+    def _claim(
+        self, change: Transaction, queue: _Queue, destination: Destination | None, now: float
     ) -> _Turn:
-        if line.paused:
-            return _Turn()
-        if destination is not None and line.state is not LineState.CLOSED:
-            if now < line.next_at:
-                return _Turn()
-            # Nobody else probes meanwhile; whoever dies over it is followed by another.
-            probed = replace(line, state=LineState.HALF_OPEN, next_at=now + _PROBE_S)
-            change.lines.keep(probed)
-            return _Turn(probes=True)
-        limit = BATCH_MAX
-        if destination is not None and destination.parallel > 1:
-            # Each of them gets its part of what there is.
-            parts = destination.parallel
-            limit = -(-change.lines.count_ready(self.name, now, BATCH_MAX * parts) // parts)
-        claimed = change.lines.claim(self.name, self._desk.owner, now, LEASE_S, limit)
-        is_folder = destination is not None and destination.way is Way.FOLDER
-        completing = _completing(change, claimed) if is_folder else {}
+        owner = self._desk.owner
+        claimed = change.lines.claim_these(queue.ids, owner, now, LEASE_S)
+        if not claimed:
+            # The last batch may have kept back what follows it in its job, or somebody was faster.
+            claimed = change.lines.claim(self.name, owner, now, LEASE_S, queue.limit)
+        completing = _completing(change, claimed) if _is_folder(destination) else {}
         return _Turn(
             tuple(
                 Parcel(
@@ -163,9 +253,16 @@ class Errand:
         )
 
     def _carry(
-        self, parcels: Sequence[Parcel], destination: Destination | None, stop: Event
-    ) -> None:
-        """Carry a batch as far as it goes; what was not tried is given back with the outcome."""
+        self,
+        parcels: Sequence[Parcel],
+        destination: Destination | None,
+        stop: Event,
+        ahead: _Ahead | None,
+    ) -> bool:
+        """Carry a batch as far as it goes; whether to its end, so that more may follow.
+
+        What was not tried is given back with the outcome.
+        """
         waiting = deque(parcels)
         held_back: set[int] = set()
         started = written = time.monotonic()
@@ -176,6 +273,9 @@ class Errand:
                 if self._outcome.trouble is not None:
                     break
                 if time.monotonic() - written > _WRITE_EVERY_S:
+                    if ahead is not None:
+                        # One after the other; it ends when the ledger's own wait does.
+                        wait([ahead.task])
                     self._turn(destination, wants=False)
                     written = time.monotonic()
                     if not self._may_go_on():
@@ -185,8 +285,10 @@ class Errand:
         except (DeliveryError, ConfigurationError) as error:
             while waiting:
                 self._outcome.carried.append(Carried(waiting.popleft(), fault=_as_refusal(error)))
+            return False
         finally:
             self._outcome.back.extend(parcel.item for parcel in waiting)
+        return not waiting and not stop.is_set() and self._outcome.trouble is None
 
     def _next_wave(self, waiting: deque[Parcel], at_once: int, held_back: set[int]) -> list[Parcel]:
         """The next objects that may go at once: of each job one, for order matters in a job."""
@@ -272,6 +374,10 @@ class Errand:
                 reason=str(trouble),
             )
         return trouble is None
+
+
+def _is_folder(destination: Destination | None) -> bool:
+    return destination is not None and destination.way is Way.FOLDER
 
 
 def _completing(change: Transaction, claimed: Sequence[Claimed]) -> dict[int, frozenset[str]]:

@@ -75,6 +75,21 @@ class Haul:
     objects: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FetcherTerms:
+    """How the node fetches.
+
+    Attributes:
+        dock: where what is fetched comes in.
+        rules: those that may ask for something.
+        owner: names the claims of this process.
+    """
+
+    dock: Dock
+    rules: Sequence[Rule]
+    owner: str
+
+
 class Fetcher:
     """Fetches.
 
@@ -83,9 +98,7 @@ class Fetcher:
         spool: where the images are.
         destinations: every destination by its name, as it is now.
         clock: tells the time.
-        dock: where what is fetched comes in.
-        rules: those that may ask for something.
-        owner: names the claims of this process.
+        terms: how.
     """
 
     def __init__(
@@ -94,17 +107,13 @@ class Fetcher:
         spool: Spool,
         destinations: Callable[[], Mapping[str, Destination]],
         clock: Clock,
-        dock: Dock,
-        rules: Sequence[Rule],
-        owner: str = "deliver:fetch",
+        terms: FetcherTerms,
     ) -> None:
         self._ledger = ledger
         self._spool = spool
         self._destinations = destinations
         self._clock = clock
-        self._dock = dock
-        self._rules = tuple(rules)
-        self._owner = owner
+        self._terms = terms
         self._busy: dict[str, threading.Thread] = {}
         self._stop = threading.Event()
 
@@ -116,7 +125,7 @@ class Fetcher:
         """
         now = self._clock.now()
         with self._ledger.begin() as change:
-            one = change.fetches.claim(self._owner, now, _LEASE_S, source)
+            one = change.fetches.claim(self._terms.owner, now, _LEASE_S, source)
         if one is None:
             return False
         if (wait := self._obstacle(one, now)) is not None:
@@ -137,7 +146,7 @@ class Fetcher:
     def run(self, stop: threading.Event) -> None:
         """Fetch until ``stop``; a retrieval that is under way then is broken off."""
         self._stop = stop
-        for folder in self._dock.handed.root.glob("*/"):
+        for folder in self._terms.dock.handed.root.glob("*/"):
             discard_leftovers(folder)
         while not stop.is_set():
             try:
@@ -189,7 +198,7 @@ class Fetcher:
             raise PeerRefusedError(
                 f"There is no destination '{one.source}' in the configuration any more."
             )
-        archive = open_archive(destination, self._dock)
+        archive = open_archive(destination, self._terms.dock)
         if one.kind is FetchKind.SEARCH:
             return self._search(one, archive)
         return self._bring(one, archive)
@@ -199,7 +208,7 @@ class Fetcher:
         with self._ledger.read() as view:
             jobs = tuple(view.jobs.of_study(one.study_id))
             own = view.studies.get(one.study_id).study_instance_uid
-            terms = find_terms(self._rules, one.source, jobs)
+            terms = find_terms(self._terms.rules, one.source, jobs)
             images = [
                 found
                 for job in reversed(jobs)

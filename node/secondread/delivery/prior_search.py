@@ -66,14 +66,13 @@ def read_keys(path: Path, prior_days: int) -> StudyKeys | None:
     day = date_of(date)
     if day is None:
         return None
+    days = min(prior_days, day.toordinal() - 1)
     try:
         return StudyKeys(
             patient_id,
             issuer,
             modality,
-            earliest=max(
-                dt.date.min, day - dt.timedelta(days=min(prior_days, day.toordinal() - 1))
-            ),
+            earliest=day - dt.timedelta(days=days),
             latest=day - dt.timedelta(days=1),
         )
     except (ValueError, OverflowError):

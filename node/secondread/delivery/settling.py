@@ -8,6 +8,8 @@ from secondread.delivery.fallback import tell_fallbacks
 from secondread.domain.states import DeliveryState, JobState
 from secondread.store import Transaction
 
+_TELLING = frozenset({DeliveryState.DEAD, DeliveryState.REPLACED})
+
 
 def settle(change: Transaction, job_id: int, now: float) -> None:
     """End a job whose objects have all been sent or given up, and its study with it.
@@ -21,18 +23,16 @@ def settle(change: Transaction, job_id: int, now: float) -> None:
 
 def settle_all(change: Transaction, job_ids: Collection[int], now: float) -> None:
     """``settle`` for several jobs, in as many statements as for one."""
-    items = change.outbox.of_jobs(job_ids)
-    ended = {
-        job_id: found
-        for job_id, found in items.items()
-        if all(item.state is not DeliveryState.READY for item in found)
-    }
+    states = change.outbox.states_of_jobs(job_ids)
+    ended = [job_id for job_id, found in states.items() if DeliveryState.READY not in found]
     if not ended:
         return
+    # Of most jobs there is nothing to tell but that they have ended.
+    told = change.outbox.of_jobs([job_id for job_id in ended if states[job_id] & _TELLING])
     jobs = change.jobs.of_ids(ended)
     delivered, studies = [], set()
-    for job_id, found in ended.items():
-        job = jobs[job_id]
+    for job_id in ended:
+        job, found = jobs[job_id], told.get(job_id, ())
         dead = [item for item in found if item.state is DeliveryState.DEAD]
         if dead and job.state in {JobState.WRITTEN, JobState.DELIVERED}:
             reason = "Not delivered: " + "; ".join(dict.fromkeys(item.reason for item in dead))

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import structlog
 
-from secondread.delivery.backoff import delay_s, line_delay_s
+from secondread.delivery.backoff import delay_s
 from secondread.delivery.calling import address_of, security_of
 from secondread.delivery.news import News, kinds_of_rows
+from secondread.delivery.patience import Patience
 from secondread.delivery.telling.availability import OBJECTS_MAX, Availability, notify
 from secondread.delivery.telling.event import Announcement
 from secondread.delivery.telling.webhook import Webhook, post
-from secondread.delivery.web_wording import PeerBusyError
 from secondread.delivery.whereabouts import Whereabouts, is_there, locate
 from secondread.domain.clock import Clock
 from secondread.domain.commitment import Reference
@@ -74,10 +74,8 @@ class Teller:
         self._destinations = destinations
         self._clock = clock
         self._identity = identity
-        # Failures in a row, and until when a listener is left alone, by its name; each is used by
-        # its own thread alone.
-        self._strikes = {one.name: 0 for one in self._listeners}
-        self._quiet_until = {one.name: 0.0 for one in self._listeners}
+        # Each is used by the thread of its listener alone.
+        self._patience = {one.name: Patience() for one in self._listeners}
 
     def run(self, stop: threading.Event) -> None:
         """Tell until ``stop``; who hangs then is left behind, and told again after the start."""
@@ -133,7 +131,7 @@ class Teller:
     def tell(self, listener: Listener) -> bool:
         """Tell the oldest message that is due; False where there is none, or it is too early."""
         now = self._clock.now()
-        if now < self._quiet_until[listener.name]:
+        if not self._patience[listener.name].is_over(now):
             return False
         with self._ledger.read() as view:
             if not view.tellings.is_due(listener.name, now):
@@ -147,7 +145,7 @@ class Teller:
         except DeliveryError as error:
             self._postpone_or_bury(listener, one, error)
             return True
-        self._strikes[listener.name] = 0
+        self._patience[listener.name].succeed()
         log.info("told", listener=listener.name, what=one.event, job_id=one.job_id)
         with self._ledger.begin() as change:
             change.tellings.close(one, TellingState.TOLD)
@@ -157,16 +155,12 @@ class Teller:
         reason = str(error)
         if error.retryable and one.attempts + 1 < listener.attempts_max:
             # The others wait for a while, too: whoever does not answer is not asked by each.
-            self._strikes[listener.name] += 1
-            quiet_s = line_delay_s(self._strikes[listener.name])
-            wait_s = delay_s(one.attempts + 1)
-            if isinstance(error, PeerBusyError):
-                quiet_s = max(quiet_s, error.retry_after_s)
             now = self._clock.now()
-            self._quiet_until[listener.name] = now + quiet_s
+            quiet_until = self._patience[listener.name].fail(error, now)
+            next_at = max(now + delay_s(one.attempts + 1), quiet_until)
             log.warning("not told yet", listener=listener.name, what=one.event, reason=reason)
             with self._ledger.begin() as change:
-                change.tellings.postpone(one, now + max(wait_s, quiet_s), reason)
+                change.tellings.postpone(one, next_at, reason)
             return
         log.error("telling given up", listener=listener.name, what=one.event, reason=reason)
         with self._ledger.begin() as change:

@@ -54,7 +54,7 @@ class Fetch:
     """One row of the fetch table; times are seconds since the epoch, UTC.
 
     Attributes:
-        study_id: the study on whose behalf it is.
+        study_id: the study on whose behalf it is; 0 where a worklist names one that is not here.
         source: name of the destination that is asked.
         study_instance_uid: the study that is fetched; '' for a search.
         objects: how many objects came of it; None before.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from queue import Empty, SimpleQueue
 
 import structlog
@@ -17,6 +18,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 _GROUP_MAX = 256
 _SLOW_S = 0.02
+_WAIT_S = 0.25
 _PATIENCE = 100
 """Objects that go to the thread after one that took the reactor too long."""
 
@@ -68,6 +70,31 @@ class Committer:
     def submit(self, arrival: Arrival, done: Done) -> None:
         """Store an object after this turn; ``done`` is called in the reactor's thread."""
         self._gathered.append((arrival, done))
+
+    def store_all(
+        self, arrivals: Sequence[Arrival], goes_on: Callable[[], bool]
+    ) -> Sequence[Outcome] | None:
+        """Store objects that did not come over an association, and wait, in any other thread.
+
+        None where ``goes_on`` said no while it waited: they may have been stored, or may be yet.
+        """
+        outcomes: dict[int, Outcome] = {}
+        ended = threading.Event()
+
+        def note(number: int, outcome: Outcome) -> None:
+            outcomes[number] = outcome
+            if len(outcomes) == len(arrivals):
+                ended.set()
+
+        def submit() -> None:
+            for number, arrival in enumerate(arrivals):
+                self.submit(arrival, partial(note, number))
+
+        self._post(submit)
+        while not ended.wait(_WAIT_S):
+            if not goes_on():
+                return None
+        return [outcomes[number] for number in range(len(arrivals))]
 
     def hand_over(self, *, alone: bool) -> None:
         """The reactor's turn is over.

@@ -5,11 +5,15 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import structlog
 
 from secondread.delivery.address import Address
+from secondread.delivery.association import Identity
+from secondread.delivery.calling import address_of, identity_of, security_of
 from secondread.delivery.find_scu import count_objects
+from secondread.delivery.reach import Security
 from secondread.domain.clock import Clock
 from secondread.domain.destination import Destination
 from secondread.domain.study import Study
@@ -22,6 +26,9 @@ log = structlog.stdlib.get_logger(__name__)
 _THREADS = 2
 _QUESTIONS_MAX = 1000
 _TIMEOUT_S = 10.0
+
+Count = Callable[[str, Address, Security | None, Identity | None], int]
+"""Says how many objects of a study an archive has; raises DeliveryError where it does not say."""
 
 
 class Archives:
@@ -39,7 +46,7 @@ class Archives:
         ledger: Ledger,
         clock: Clock,
         destinations: Mapping[str, Destination],
-        count: Callable[[str, Address], int] = count_objects,
+        count: Count = count_objects,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -101,7 +108,13 @@ class Archives:
         at = self._clock.now()
         objects, reason = None, ""
         try:
-            objects = self._count(study.study_instance_uid, self._address(name))
+            asked = self._destination(name)
+            objects = self._count(
+                study.study_instance_uid,
+                address_of(asked),
+                security_of(asked),
+                identity_of(asked),
+            )
         except DeliveryError as error:
             reason = str(error)
             log.warning("archive not asked", study_id=study.id, destination=name, reason=reason)
@@ -109,9 +122,8 @@ class Archives:
             change.archive_counts.keep(ArchiveCount(study.id, name, objects, at, reason))
             change.looks.hurry([study.study_instance_uid], self._clock.now())
 
-    def _address(self, name: str) -> Address:
+    def _destination(self, name: str) -> Destination:
         found = self._destinations.get(name)
         if found is None:
             raise DeliveryError(f"There is no destination '{name}' in the configuration.")
-        timeout_s = min(found.timeout_s, _TIMEOUT_S)
-        return Address(found.host, found.port, found.ae_title, found.calling_ae_title, timeout_s)
+        return replace(found, timeout_s=min(found.timeout_s, _TIMEOUT_S))

@@ -15,6 +15,7 @@ from secondread.domain.series import SeriesSummary
 from secondread.domain.states import StudyState
 from secondread.domain.study import Study
 from secondread.errors import SecondReadError
+from secondread.pipeline.fetching import ask_for_priors
 from secondread.pipeline.headers import summaries
 from secondread.pipeline.workplace import ATTEMPTS_MAX, LEASE_S, Workplace
 from secondread.store import Transaction
@@ -83,6 +84,8 @@ class Assemble:
                     _note_once(change, study.id, job, note, now)
                 elif change.jobs.add(study.id, job, sources, now, terms):
                     made += 1
+                    if not job.refusal:
+                        ask_for_priors(change, self._place.rule(job.rule), current, now)
             answers = [replace(a, note=notes.get(a.rule, "")) for a in planned.answers]
             change.studies.keep_answers(study.id, answers)
             detail = _detail(planned, series)

@@ -30,6 +30,7 @@ from secondread.observe.keys import read_secret, study_key
 from secondread.pipeline.archives import Archives
 from secondread.pipeline.cases import NO_RULE, Cases, read_facts
 from secondread.pipeline.clock_watch import ClockWatch
+from secondread.pipeline.fetching import ask_for_missing
 from secondread.pipeline.headers import summaries
 from secondread.pipeline.workplace import Workplace
 from secondread.store import Transaction
@@ -141,6 +142,7 @@ class Complete:
         for rule in self._place.rules:
             terms[rule.name] = policy(self._peer(study), rule, study.quiet_s)
         case = Cases(study, now, read_facts(self._place.ledger, study))
+        ask_for_missing(self._place, case, terms)
         if hopeless := case.soonest(terms):
             self._ask_archives([one for one in terms.values() if not one.learn], case)
             return _Outcome(hopeless, limit_at=case.limit(terms))

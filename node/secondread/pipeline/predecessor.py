@@ -89,11 +89,11 @@ def find_report(
         log.info("no report of an earlier job: its time was over", job_id=before.id)
     folder = place.spool.results / before.key
     kept = [path for path in (own, *sorted(folder.rglob(REPORT_NAME))) if path.is_file()]
-    for path in kept[:1]:
-        # Another rule may have sent the same results, so that none of them is in this job's name.
-        if _was_sent(view, path) or (shadow and is_kept(view, before)):
+    # Another rule may have sent the same results, so that none of them is in this job's name.
+    for path in kept:
+        if _was_sent(view, path):
             return path
-    return None
+    return kept[0] if kept and shadow and is_kept(view, before) else None
 
 
 def is_kept(view: Transaction, job: Job) -> bool:

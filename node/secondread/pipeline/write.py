@@ -16,12 +16,13 @@ from secondread.domain.instance import Instance
 from secondread.domain.job import Job
 from secondread.domain.network import Rule
 from secondread.domain.result import ResultObject
-from secondread.domain.states import JobState
+from secondread.domain.states import DeliveryState, JobState
 from secondread.domain.volume import Volume
 from secondread.errors import ClaimLostError, ConfigurationError, ResultError
 from secondread.pipeline.answers import load_analysis
 from secondread.pipeline.earlier import find_earlier, mark_patient
 from secondread.pipeline.editions import Edition, plan_editions, plan_refusals
+from secondread.pipeline.fetching import WAIT_S, find_awaited
 from secondread.pipeline.images import read_images
 from secondread.pipeline.infer import LABELS_NAME
 from secondread.pipeline.predecessor import find_pending, find_predecessor
@@ -91,6 +92,9 @@ class Write:
         if pending is not None:
             # Its report is named in this one, so that it has to be there first.
             postpone(place, job, f"Version {pending.version} is still on its way.", _ORDER_S)
+            return
+        if job.state is JobState.INFERRED and (awaited := find_awaited(place, job, rule)):
+            postpone(place, job, awaited, WAIT_S)
             return
         if job.state is JobState.INFERRED:
             if not (place.spool.work / job.key / LABELS_NAME).is_file():
@@ -222,7 +226,8 @@ class Write:
                 for level, objects in sorted(_levels(written, destination).items()):
                     change.outbox.add(job.id, destination, objects, now, level)
             change.jobs.move(job, JobState.WRITTEN, now, text, outcome=outcome, patient_mark=mark)
-            if not change.outbox.of_job(job.id):
+            rows = change.outbox.of_job(job.id)
+            if all(item.state is DeliveryState.RESERVED for item in rows):
                 end = _SENT_NOWHERE if writing.shadow else _ALREADY_SENT
                 change.jobs.move(change.jobs.get(job.id), JobState.DELIVERED, now, end)
                 change.studies.close_if_finished(job.study_id, now)

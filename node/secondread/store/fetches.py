@@ -21,7 +21,8 @@ _COLUMNS = [column for column in fetch.c if not column.name.startswith("claimed_
 def _record(row: Any) -> Fetch:
     values = {column.name: getattr(row, column.name) for column in _COLUMNS}
     kinds = {"kind": FetchKind(row.kind), "state": FetchState(row.state)}
-    return Fetch(**{**values, **kinds})
+    # The table has NULL where a worklist names a study of which nothing is here yet.
+    return Fetch(**{**values, **kinds, "study_id": row.study_id or 0})
 
 
 class Fetches:
@@ -57,6 +58,38 @@ class Fetches:
             )
         )
         return True
+
+    def ask_for_work(self, source: str, study_instance_uid: str, at: float) -> None:
+        """Have a study fetched that a worklist names; again where that is over."""
+        values = {"state": FetchState.READY, "attempts": 0, "next_at": at, "reason": ""}
+        which = self._of_work(source, study_instance_uid)
+        ended = fetch.c.state != FetchState.READY
+        if self.state_of_work(source, study_instance_uid) is None:
+            self._connection.execute(
+                fetch.insert().values(
+                    study_id=None,
+                    source=source,
+                    kind=FetchKind.WORK,
+                    study_instance_uid=study_instance_uid,
+                    created_at=at,
+                    **values,
+                )
+            )
+        else:
+            self._connection.execute(sa.update(fetch).where(which, ended).values(**values))
+
+    def state_of_work(self, source: str, study_instance_uid: str) -> FetchState | None:
+        """How far the fetch of a study is that a worklist names; None where nobody asked."""
+        which = self._of_work(source, study_instance_uid)
+        found = self._connection.execute(sa.select(fetch.c.state).where(which)).scalar()
+        return None if found is None else FetchState(found)
+
+    def _of_work(self, source: str, study_instance_uid: str) -> sa.ColumnElement[bool]:
+        return sa.and_(
+            fetch.c.kind == FetchKind.WORK,
+            fetch.c.source == source,
+            fetch.c.study_instance_uid == study_instance_uid,
+        )
 
     def ask_for_missing(
         self,
@@ -124,7 +157,7 @@ class Fetches:
             at,
             EVENT,
             text,
-            study_id=one.study_id,
+            study_id=one.study_id or None,
             change=(one.state, state),
             detail={"source": one.source, "kind": one.kind, "objects": objects},
         )

@@ -35,6 +35,7 @@ from secondread.store.series import Series
 from secondread.store.studies import Studies
 from secondread.store.tellings import Tellings
 from secondread.store.trail import Trail
+from secondread.store.workitems import Workitems
 
 LEDGER_NAME = "ledger.sqlite"
 HEAD_REVISION = "0006"
@@ -58,6 +59,7 @@ class Transaction:
     enquiries: Enquiries
     tellings: Tellings
     fetches: Fetches
+    workitems: Workitems
     refusals: Refusals
     commitments: Commitments
     notices: Notices
@@ -151,6 +153,7 @@ def _bind(connection: sa.Connection) -> Transaction:
         enquiries=Enquiries(connection),
         tellings=Tellings(connection),
         fetches=Fetches(connection, trail),
+        workitems=Workitems(connection, trail),
         refusals=Refusals(connection),
         commitments=Commitments(connection, trail),
         notices=Notices(connection),

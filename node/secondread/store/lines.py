@@ -28,6 +28,23 @@ class Claimed:
     urgency: Urgency
 
 
+def _can_be_claimed(now: float) -> tuple[sa.ColumnElement[bool], ...]:
+    """What is due, and neither being sent nor kept back by what goes before it in its job."""
+    earlier = outbox.alias("earlier")
+    taken = sa.and_(earlier.c.claimed_until.is_not(None), earlier.c.claimed_until >= now)
+    blocked = sa.exists().where(
+        earlier.c.destination == outbox.c.destination,
+        earlier.c.state == DeliveryState.READY,
+        # The same for all of a job; it is in the index.
+        earlier.c.urgency == outbox.c.urgency,
+        earlier.c.job_id == outbox.c.job_id,
+        earlier.c.sequence < outbox.c.sequence,
+        sa.or_(earlier.c.next_at > now, taken),
+    )
+    free = sa.or_(outbox.c.claimed_until.is_(None), outbox.c.claimed_until < now)
+    return (outbox.c.state == DeliveryState.READY, outbox.c.next_at <= now, free, ~blocked)
+
+
 class Lines:
     """The lines, in one transaction."""
 
@@ -82,39 +99,63 @@ class Lines:
         an object that waits for a later try, or that somebody else is sending, keeps back those
         behind it.
         """
-        earlier = outbox.alias("earlier")
-        taken = sa.and_(earlier.c.claimed_until.is_not(None), earlier.c.claimed_until >= now)
-        blocked = sa.exists().where(
-            earlier.c.job_id == outbox.c.job_id,
-            earlier.c.destination == outbox.c.destination,
-            earlier.c.sequence < outbox.c.sequence,
-            earlier.c.state == DeliveryState.READY,
-            sa.or_(earlier.c.next_at > now, taken),
-        )
-        free = sa.or_(outbox.c.claimed_until.is_(None), outbox.c.claimed_until < now)
+        return self.claim_these(self.candidates(destination, now, limit), owner, now, lease_s)
+
+    def candidates(self, destination: str, now: float, limit: int) -> Sequence[int]:
+        """The ids of the next objects for a destination, in the order of ``claim``; claims none.
+
+        The order of sending is that of an index, which is read from its beginning until there are
+        enough: what waits behind them costs nothing.
+        """
+        found: list[int] = []
+        for urgency in sorted(Urgency, reverse=True):
+            wanted = (
+                sa.select(outbox.c.id)
+                .where(
+                    outbox.c.destination == destination,
+                    outbox.c.urgency == urgency,
+                    *_can_be_claimed(now),
+                )
+                .order_by(outbox.c.job_id, outbox.c.sequence, outbox.c.id)
+                .limit(limit - len(found))
+            )
+            found += self._connection.execute(wanted).scalars()
+            if len(found) >= limit:
+                break
+        return found
+
+    def claim_these(
+        self, ids: Sequence[int], owner: str, now: float, lease_s: float
+    ) -> Sequence[Claimed]:
+        """Claim ``candidates``, in their order, as far as they still can be.
+
+        Args:
+            ids: they may have been read in an earlier transaction.
+            owner: names the claims.
+            now: what is due is due by it.
+            lease_s: how long the claims hold.
+        """
+        if not ids:
+            return ()
         wanted = (
             sa.select(outbox.c.id, job.c.study_id, job.c.urgency)
             .join(job, job.c.id == outbox.c.job_id)
-            .where(
-                outbox.c.destination == destination,
-                outbox.c.state == DeliveryState.READY,
-                outbox.c.next_at <= now,
-                free,
-                ~blocked,
-            )
-            .order_by(job.c.urgency.desc(), outbox.c.job_id, outbox.c.sequence, outbox.c.id)
-            .limit(limit)
+            .where(outbox.c.id.in_(ids), *_can_be_claimed(now))
             .with_for_update(skip_locked=True, of=outbox)
         )
-        found = self._connection.execute(wanted).all()
+        found = {row.id: row for row in self._connection.execute(wanted)}
         if not found:
             return ()
-        claimed = sa.update(outbox).where(outbox.c.id.in_([row.id for row in found]))
+        claimed = sa.update(outbox).where(outbox.c.id.in_(list(found)))
         rows = self._connection.execute(
             claimed.values(claimed_by=owner, claimed_until=now + lease_s).returning(outbox)
         )
         items = {row.id: to_item(row) for row in rows}
-        return tuple(Claimed(items[row.id], row.study_id, Urgency(row.urgency)) for row in found)
+        return tuple(
+            Claimed(items[row_id], found[row_id].study_id, Urgency(found[row_id].urgency))
+            for row_id in ids
+            if row_id in items
+        )
 
     def count_ready(self, destination: str, now: float, at_most: int) -> int:
         """How many objects could be sent now, as far as it matters."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,13 +17,16 @@ from secondread.store.trail import Entry, Trail
 
 _AT_A_TIME = 500
 _READ_BACK_AT_ONCE = "'{}' has it: it was read back there."
-_COLUMNS = [column for column in outbox.c if not column.name.startswith("claimed_")]
+_NAMES = tuple(field.name for field in fields(OutboxItem))
+_STATE = _NAMES.index("state")
+_values_of = attrgetter(*_NAMES)
 
 
 def to_item(row: Any) -> OutboxItem:
     """A row as a record."""
-    values = {column.name: getattr(row, column.name) for column in _COLUMNS}
-    return OutboxItem(**{**values, "state": DeliveryState(values["state"])})
+    values = list(_values_of(row))
+    values[_STATE] = DeliveryState(values[_STATE])
+    return OutboxItem(*values)
 
 
 def _entry(item: OutboxItem, study_id: int, change: tuple[str, str], at: float, text: str) -> Entry:
@@ -76,6 +80,17 @@ class Outbox:
         destination has got already, or is to get, is left out.
         """
         state = DeliveryState.RESERVED if level else DeliveryState.READY
+        urgency = sa.select(job.c.urgency).where(job.c.id == job_id)
+        values = {
+            "job_id": job_id,
+            "destination": destination,
+            "urgency": self._connection.execute(urgency).scalar_one(),
+            "level": level,
+            "state": state,
+            "attempts": 0,
+            "next_at": at,
+            "reason": "",
+        }
         for sequence, item in enumerate(objects):
             known = sa.select(outbox.c.id).where(
                 outbox.c.destination == destination,
@@ -85,18 +100,12 @@ class Outbox:
                 continue
             self._connection.execute(
                 outbox.insert().values(
-                    job_id=job_id,
-                    destination=destination,
                     sequence=sequence,
-                    level=level,
                     kind=item.kind,
                     sop_instance_uid=item.sop_instance_uid,
                     sop_class_uid=item.sop_class_uid,
                     path=item.path,
-                    state=state,
-                    attempts=0,
-                    next_at=at,
-                    reason="",
+                    **values,
                 )
             )
 
@@ -137,8 +146,11 @@ class Outbox:
         return True
 
     def knows(self, sop_instance_uid: str) -> bool:
-        """Whether an object was ever to be sent to anybody."""
-        query = sa.select(outbox.c.id).where(outbox.c.sop_instance_uid == sop_instance_uid)
+        """Whether an object was sent or is to be sent to anybody, and not held in reserve alone."""
+        query = sa.select(outbox.c.id).where(
+            outbox.c.sop_instance_uid == sop_instance_uid,
+            outbox.c.state.not_in([DeliveryState.RESERVED, DeliveryState.REPLACED]),
+        )
         return self._connection.execute(query.limit(1)).first() is not None
 
     def move(self, item: OutboxItem, after: DeliveryState, at: float, reason: str) -> None:
@@ -157,7 +169,7 @@ class Outbox:
         """
         if not arrivals:
             return
-        rows: list[dict[str, Any]] = []
+        alike: dict[tuple[Stored, str, str], list[OutboxItem]] = {}
         entries: list[Entry] = []
         for one in arrivals:
             item, answer = one.item, one.answer
@@ -171,28 +183,21 @@ class Outbox:
                 check_transition(before, after)
                 entries.append(_entry(item, one.study_id, (before, after), at, said))
                 before = after
-            rows.append(
-                {
-                    "row_id": item.id,
-                    "state": before,
-                    "reason": moves[-1][1],
-                    "status": answer.status,
-                    "remark": answer.remark,
-                    "sendings": item.sendings + 1,
-                    "sent_at": at,
-                    "safe_at": at if one.proof else None,
-                    "proof": one.proof,
-                    "proof_tries": 0,
-                    "prove_at": None if one.proof else answer.prove_at,
-                    "claimed_by": None,
-                    "claimed_until": None,
-                }
-            )
-        names = [name for name in rows[0] if name != "row_id"]
-        statement = sa.update(outbox).where(outbox.c.id == sa.bindparam("row_id"))
-        self._connection.execute(
-            statement.values({name: sa.bindparam(name) for name in names}), rows
-        )
+            alike.setdefault((answer, one.proof, moves[-1][1]), []).append(item)
+        for (answer, proof, reason), items in alike.items():
+            values = {
+                "state": DeliveryState.SAFE if proof else DeliveryState.SENT,
+                "reason": reason,
+                "status": answer.status,
+                "remark": answer.remark,
+                "sendings": outbox.c.sendings + 1,
+                "sent_at": at,
+                "safe_at": at if proof else None,
+                "proof": proof,
+                "proof_tries": 0,
+                "prove_at": None if proof else answer.prove_at,
+            }
+            self._give_back(items, values)
         self._trail.append_all(entries)
 
     def keep_safe(self, item: OutboxItem, proof: str, at: float, reason: str) -> None:
@@ -324,6 +329,16 @@ class Outbox:
         for row in self._connection.execute(query.order_by(*order)):
             found[row.job_id].append(to_item(row))
         return found
+
+    def states_of_jobs(self, job_ids: Collection[int]) -> Mapping[int, frozenset[DeliveryState]]:
+        """The states in which the objects of each of these jobs are."""
+        query = sa.select(outbox.c.job_id, outbox.c.state).where(
+            outbox.c.job_id.in_(sorted(job_ids))
+        )
+        found: dict[int, set[DeliveryState]] = {job_id: set() for job_id in job_ids}
+        for job_id, state in self._connection.execute(query.distinct()):
+            found[job_id].add(DeliveryState(state))
+        return {job_id: frozenset(states) for job_id, states in found.items()}
 
     def of_ids(self, ids: Collection[int]) -> Mapping[int, OutboxItem]:
         """Those of these rows that are there, by id."""

@@ -115,6 +115,7 @@ outbox = Table(
     Column("job_id", ForeignKey("job.id"), nullable=False, index=True),
     Column("destination", Text, nullable=False),
     Column("sequence", Integer, nullable=False),
+    Column("urgency", Integer, nullable=False, default=0),
     Column("level", Integer, nullable=False, default=0),
     Column("kind", String(16), nullable=False, default=""),
     Column("sop_instance_uid", _UID, nullable=False),
@@ -137,6 +138,7 @@ outbox = Table(
     Column("claimed_until", Float),
     UniqueConstraint("destination", "sop_instance_uid"),
     Index("ix_outbox_due", "destination", "state", "next_at"),
+    Index("ix_outbox_turn", "destination", "state", "urgency", "job_id", "sequence"),
     Index("ix_outbox_proof", "destination", "state", "prove_at"),
 )
 
@@ -199,7 +201,7 @@ fetch = Table(
     "fetch",
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
-    Column("study_id", ForeignKey("study.id"), nullable=False, index=True),
+    Column("study_id", ForeignKey("study.id"), index=True),
     Column("source", Text, nullable=False),
     Column("kind", String(16), nullable=False),
     Column("study_instance_uid", _UID, nullable=False, index=True),

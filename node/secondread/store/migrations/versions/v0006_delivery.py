@@ -12,8 +12,9 @@ depends_on = None
 
 _UID = sa.String(64)
 _ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-_OUTBOX = ("status", "remark", "proof", "prove_at", "proof_tries", "sendings")
+_OUTBOX = ("urgency", "status", "remark", "proof", "prove_at", "proof_tries", "sendings")
 _OUTBOX_TIMES = ("sent_at", "safe_at", "purged_at")
+_TURN = ("destination", "state", "urgency", "job_id", "sequence")
 _TABLES = ("line", "enquiry", "telling", "telling_mark", "fetch", "workitem", "hold")
 
 
@@ -21,6 +22,7 @@ def upgrade() -> None:
     """Add columns and tables."""
     with op.batch_alter_table("outbox") as outbox:
         outbox.drop_index("ix_outbox_due")
+        outbox.add_column(sa.Column("urgency", sa.Integer, nullable=False, server_default="0"))
         outbox.add_column(sa.Column("status", sa.Integer))
         outbox.add_column(sa.Column("remark", sa.Text, nullable=False, server_default=""))
         outbox.add_column(sa.Column("proof", sa.String(16), nullable=False, server_default=""))
@@ -29,7 +31,10 @@ def upgrade() -> None:
         outbox.add_column(sa.Column("sendings", sa.Integer, nullable=False, server_default="0"))
         for name in _OUTBOX_TIMES:
             outbox.add_column(sa.Column(name, sa.Float))
+    # The order of sending is one index: a backlog of any length is claimed from its beginning.
+    op.execute("UPDATE outbox SET urgency = (SELECT urgency FROM job WHERE job.id = outbox.job_id)")
     op.create_index("ix_outbox_due", "outbox", ["destination", "state", "next_at"])
+    op.create_index("ix_outbox_turn", "outbox", list(_TURN))
     op.create_index("ix_outbox_proof", "outbox", ["destination", "state", "prove_at"])
     with op.batch_alter_table("instance") as instance:
         instance.add_column(sa.Column("purged_at", sa.Float))
@@ -87,7 +92,7 @@ def _create_tables() -> None:
     op.create_table(
         "fetch",
         sa.Column("id", _ID, primary_key=True, autoincrement=True),
-        sa.Column("study_id", _ID, sa.ForeignKey("study.id"), nullable=False),
+        sa.Column("study_id", _ID, sa.ForeignKey("study.id")),
         sa.Column("source", sa.Text, nullable=False),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("study_instance_uid", _UID, nullable=False),
@@ -141,6 +146,7 @@ def downgrade() -> None:
     with op.batch_alter_table("instance") as instance:
         instance.drop_column("purged_at")
     op.drop_index("ix_outbox_proof", "outbox")
+    op.drop_index("ix_outbox_turn", "outbox")
     op.drop_index("ix_outbox_due", "outbox")
     with op.batch_alter_table("outbox") as outbox:
         for name in (*_OUTBOX, *_OUTBOX_TIMES):
