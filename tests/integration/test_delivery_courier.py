@@ -335,7 +335,8 @@ def test_line_that_is_paused_sends_nothing(still: Outbox, pacs: LyingPacs) -> No
 def test_urgent_objects_go_first_and_say_so(still: Outbox, pacs: LyingPacs) -> None:
     still.fill("pacs", jobs=3, objects=1)
     with still.ledger.begin() as change:
-        change.jobs._connection.exec_driver_sql("UPDATE job SET urgency = 1 WHERE id = 2")
+        for text in ("job SET urgency = 1 WHERE id = 2", "outbox SET urgency = 1 WHERE job_id = 2"):
+            change.jobs._connection.exec_driver_sql(f"UPDATE {text}")
     work_off(still.courier(to(pacs)))
     assert pacs.uids("stored") == ["2.25.2.3.0", "2.25.1.3.0", "2.25.3.3.0"]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +20,8 @@ from pynetdicom.sop_class import (
 )
 
 from deploy.demo import pacs as demo_pacs
+from secondread.app.deliver import run_deliver
+from secondread.config.settings import Settings
 from secondread.delivery.address import Address
 from secondread.delivery.find_scu import count_objects
 from secondread.delivery.store_scu import send_files
@@ -257,3 +262,35 @@ def test_a_node_that_the_archive_does_not_know_says_what_to_enter(
     assert row.state is FetchState.FAILED
     assert "enter 'SECONDREAD' there" in row.reason
     node.house.place.ledger.close()
+
+
+def test_the_role_deliver_fetches_and_ends_while_an_archive_says_nothing(
+    tmp_path: Path, free_port: Callable[[], int], head_series: Make
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        there = Address("127.0.0.1", silent.getsockname()[1], "PACS", "SECONDREAD")
+        pacs = replace(destination(there), timeout_s=1.0)
+        node = make_node(tmp_path / "data", free_port(), pacs, "PACS")
+        place = node.house.place
+        node.house.receive(head_series(size=(3, 16, 16), seed="now").paths)
+        node.ask(FetchKind.PRIOR, "2.25.7")
+        with place.ledger.begin() as change:
+            # A process that was killed has left its claim behind.
+            assert change.fetches.claim("deliver:9:dead", time.time(), 1e6) is not None
+        half = node.fetcher._terms.dock.handed.folder_of("pacs") / "arrival-1.part"
+        half.write_bytes(b"half")
+        settings = Settings(data_dir=place.spool.root, destinations=(pacs,), rules=place.rules)
+        stop = threading.Event()
+        role = threading.Thread(
+            target=run_deliver, args=(settings, place.ledger, place.spool, stop, "deliver:1")
+        )
+        role.start()
+        try:
+            node.until(lambda: node.rows()[0].attempts > 0)
+        finally:
+            stop.set()
+            role.join(30.0)
+        assert not role.is_alive()
+    assert node.rows()[0].state is FetchState.READY
+    assert not half.exists()
+    place.ledger.close()

@@ -24,8 +24,12 @@ Destinations = Callable[[], Mapping[str, Destination]]
 """Every destination by its name in the outbox (``domain.destination.reachable``), as it is now."""
 
 _LOOK_S = 0.25
-_REST_S = 10.0
-"""How long a thread with nothing to do keeps what it has open."""
+_REST_S = 3.0
+"""How long a thread with nothing to do keeps what it has open.
+
+Less than proof is usually waited for (``ProofTerms.delay_s``): a destination that takes one
+association at a time could not be asked before.
+"""
 _RECOVERY_S = 5.0
 _FAREWELL_S = 40.0
 

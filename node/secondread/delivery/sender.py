@@ -213,7 +213,12 @@ class Sender:
             PeerRefusedError: the peer will not take this object.
             DeliveryError: the file cannot be sent.
         """
-        answer = self.store(path, urgency)
+        with open_object(path) as source:
+            return self.send_open(source, urgency)
+
+    def send_open(self, source: ObjectFile, urgency: Urgency = Urgency.MEDIUM) -> Sent:
+        """``send`` for a file that is open; raises what it raises."""
+        answer = self._store(source, urgency)
         status = answer.status
         if status in _STORED:
             remark = "" if status == SUCCESS else meaning_of(status)
@@ -234,24 +239,28 @@ class Sender:
             KindRefusedError: the peer did not accept a context for it.
             DeliveryError: the file cannot be sent.
         """
-        association = self._opened()
+        self._opened()
         with open_object(path) as source:
-            request = self._request(association, source, urgency)
-            stage = Stage.SENDING
-            try:
-                is_whole = association.stream.write(association.link, request, source)
-                stage = Stage.ANSWER if is_whole else Stage.SENDING
-                association.link.begin()
-                answer = receive_answer(association.link, request)
-                if not is_whole and answer.status in _STORED - {DUPLICATE}:
-                    # It cannot have stored what it has not got.
-                    raise ConversationError(Ending.CLOSED)
-            except ConversationError as error:
-                self.abort()
-                raise self._broken(error, stage) from None
-            except BaseException:
-                self.abort()
-                raise
+            return self._store(source, urgency)
+
+    def _store(self, source: ObjectFile, urgency: Urgency) -> Answer:
+        association = self._opened()
+        request = self._request(association, source, urgency)
+        stage = Stage.SENDING
+        try:
+            is_whole = association.stream.write(association.link, request, source)
+            stage = Stage.ANSWER if is_whole else Stage.SENDING
+            association.link.begin()
+            answer = receive_answer(association.link, request)
+            if not is_whole and answer.status in _STORED - {DUPLICATE}:
+                # It cannot have stored what it has not got.
+                raise ConversationError(Ending.CLOSED)
+        except ConversationError as error:
+            self.abort()
+            raise self._broken(error, stage) from None
+        except BaseException:
+            self.abort()
+            raise
         if not is_whole:
             self.abort()
         return answer

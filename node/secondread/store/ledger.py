@@ -128,9 +128,16 @@ class Ledger:
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
-        """A consistent view for reading; never waits for a writer."""
-        with self._engine.connect() as connection:
-            yield _bind(connection)
+        """A consistent view for reading; never waits for a writer.
+
+        Raises:
+            LedgerError: the disk is broken.
+        """
+        try:
+            with self._engine.connect() as connection:
+                yield _bind(connection)
+        except sa.exc.OperationalError as error:
+            raise LedgerError(f"The ledger could not be read: {error.orig}.") from error
 
     def close(self) -> None:
         """Close every connection."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from secondread.delivery.association import CONTEXTS_MAX
 from secondread.delivery.calling import address_of, identity_of, security_of
 from secondread.delivery.carriers.carrier import Blame, Carried, Parcel
-from secondread.delivery.object_file import Kind, open_object
+from secondread.delivery.object_file import Kind, ObjectFile, kinds_of, open_object
 from secondread.delivery.sender import Sender, Sent
 from secondread.domain.destination import Destination
 from secondread.errors import (
@@ -33,18 +33,15 @@ class DicomCarrier:
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
         self._sender: Sender | None = None
-        # What is expected, by file: files are looked into once for all.
-        self._wanted: dict[Path, Kind] = {}
+        # What is expected; looked into when an association is opened, and not before.
+        self._wanted: list[Path] = []
         # What the peer takes none of, until the next batch; asking for each object is of no use.
         self._refused: dict[Kind, KindRefusedError] = {}
         self._used_at = 0.0
 
     def expect(self, parcels: Sequence[Parcel]) -> None:
         """These are to be carried next: an association that is opened is for all of them."""
-        self._wanted = {}
-        for parcel in parcels:
-            with suppress(DeliveryError), open_object(parcel.path) as found:
-                self._wanted[parcel.path] = found.kind
+        self._wanted = [parcel.path for parcel in parcels]
         self._refused = {}
 
     def carry(self, parcels: Sequence[Parcel]) -> Iterator[Carried]:
@@ -65,8 +62,7 @@ class DicomCarrier:
             DeliveryError: there is no association, or no answer.
         """
         self.close()
-        kinds = tuple(dict.fromkeys(self._wanted.values()))
-        sender = self._new_sender(kinds, echoes=True)
+        sender = self._new_sender(kinds_of(self._wanted), echoes=True)
         try:
             sender.open()
             with suppress(PeerRefusedError):
@@ -86,50 +82,46 @@ class DicomCarrier:
 
     def _carry(self, parcel: Parcel) -> Carried:
         try:
-            kind = self._kind_of(parcel.path)
-            if kind in self._refused:
-                raise self._refused[kind]
-            address_of(self._destination)
+            with open_object(parcel.path) as source:
+                return self._carry_open(parcel, source)
         except DeliveryError as error:
             return Carried(parcel, fault=error)
+
+    def _carry_open(self, parcel: Parcel, source: ObjectFile) -> Carried:
+        """Send an object whose file is open.
+
+        Raises:
+            DeliveryError: it is the object's fault that it was not stored.
+        """
+        kind = source.kind
+        if kind in self._refused:
+            raise self._refused[kind]
+        address_of(self._destination)
         try:
             sender = self._open_for(kind)
-        except KindRefusedError as error:
-            return Carried(parcel, fault=error)
+        except KindRefusedError:
+            raise
         except DeliveryError as error:
             return Carried(parcel, fault=error, blame=Blame.LINE)
         try:
-            sent = self._send(sender, parcel)
+            sent = self._send(sender, source, parcel.urgency)
         except PeerUnreachableError as error:
             # A status leaves the association open; anything else does not.
             blame = Blame.OBJECT if sender.is_open else Blame.BOTH
             return Carried(parcel, fault=error, blame=blame)
-        except DeliveryError as error:
-            return Carried(parcel, fault=error)
         self._used_at = time.monotonic()
         return Carried(parcel, sent.status, sent.remark)
 
-    def _kind_of(self, path: Path) -> Kind:
-        """What an association must have a context for.
-
-        Raises:
-            DeliveryError: the file cannot be read, or is no object that could be sent.
-        """
-        if path not in self._wanted:
-            with open_object(path) as found:
-                return found.kind
-        return self._wanted[path]
-
-    def _send(self, sender: Sender, parcel: Parcel) -> Sent:
+    def _send(self, sender: Sender, source: ObjectFile, urgency: Urgency) -> Sent:
         rested = time.monotonic() - self._used_at > _RESTED_S
         try:
-            return sender.send(parcel.path, parcel.urgency)
+            return sender.send_open(source, urgency)
         except PeerUnreachableError:
             if not rested or sender.is_open:
                 raise
         # The peer was about to end an association that nobody had used for a while.
         sender.open()
-        return sender.send(parcel.path, parcel.urgency)
+        return sender.send_open(source, urgency)
 
     def _open_for(self, kind: Kind) -> Sender:
         """An association for such an object, and for the others that are expected."""
@@ -140,7 +132,7 @@ class DicomCarrier:
                     return self._sender
                 before = _sorted(self._sender.kinds)
             self.close()
-        kinds = tuple(dict.fromkeys((kind, *self._wanted.values(), *before)))[:_KINDS_MAX]
+        kinds = tuple(dict.fromkeys((kind, *kinds_of(self._wanted), *before)))[:_KINDS_MAX]
         sender = self._new_sender(kinds)
         try:
             sender.open()
