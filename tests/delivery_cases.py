@@ -47,6 +47,7 @@ class DeliveryCase:
         passes_s: time that passes before the state below is looked at.
         passes: how often.
         ends: where the objects are then; those in reserve do not count.
+        exact: whether it is so many in each state, or some.
         line: the state of the line then.
         says: what the reason of an object, or of the line, says then.
         job: where the jobs are then.
@@ -66,6 +67,7 @@ class DeliveryCase:
     passes_s: float = 0.0
     passes: int = 0
     ends: Mapping[str, int] = field(default_factory=lambda: {"safe": OBJECTS})
+    exact: bool = True
     line: str = "closed"
     says: str = ""
     job: str = "delivered"
@@ -204,6 +206,13 @@ STORING = (
         again_max=2,
     ),
     DeliveryCase(
+        name="has-it",
+        does="the same, and says the next time that it has it (0111)",
+        told="stored, with a remark",
+        behaviour={"breaks": Break.BEFORE_SUCCESS, "breaks_left": 2, "again_status": 0x0111},
+        status=0x0111,
+    ),
+    DeliveryCase(
         name="half-answer",
         does="resets in the middle of its answer",
         told="sent again, the very same object",
@@ -259,6 +268,7 @@ COMMITTING = (
         told="that half is safe; the other one stays sent and is asked about again",
         behaviour={"commit": Commit.HALF},
         ends={"safe": JOBS, "sent": JOBS},
+        exact=False,
         says="does not commit to it",
         mend=Mend.HONESTY,
     ),

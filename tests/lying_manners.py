@@ -65,6 +65,7 @@ class Behaviour:
         status_of: the status of each C-STORE of a SOP class, whatever its number is.
         loses: the numbers of the C-STOREs whose objects it has not got although it said Success.
         breaks_left: how often it breaks before it is honest; None is always.
+        again_status: the status of each C-STORE of an object that it has already.
         bytes_per_s: how fast it reads; 0 is as fast as it can.
         failure_reason: (0008,1197) of what it says it does not commit to.
         action_status: its answer to the N-ACTION; with a failure it reports nothing.
@@ -78,6 +79,7 @@ class Behaviour:
     status: Callable[[int], int] = lambda number: 0x0000
     status_of: Mapping[str, int] = field(default_factory=dict)
     loses: frozenset[int] = frozenset()
+    again_status: int = 0x0000
     bytes_per_s: float = 0.0
     commit: Commit = Commit.TRUTH
     by: By = By.SAME

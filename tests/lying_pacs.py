@@ -260,7 +260,8 @@ class LyingPacs:
         with self._changed:
             self._stored += 1
             now = self._behaviour
-            status = now.status_of.get(sop_class) or now.status(self._stored)
+            status = uid in self.kept and now.again_status
+            status = status or now.status_of.get(sop_class) or now.status(self._stored)
             if status and not 0xB000 <= status <= 0xBFFF:
                 self._note("refused", uid, status)
                 return status

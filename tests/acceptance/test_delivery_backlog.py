@@ -22,7 +22,7 @@ SEGMENTATIONS = 9
 GROWTH_MAX_MIB = 40.0
 BUSY_MAX = 0.1
 """Of one processor, while there is nothing to do but to wait."""
-LOOK_S = 8.0
+LOOK_S = 5.0
 DRAIN_S = 600.0
 
 

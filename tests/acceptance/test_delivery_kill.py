@@ -50,10 +50,13 @@ ESSENTIAL = (
 _ON_ITS_WAY = {"hangs": "connected", "hangs-later": "hangs"} | dict.fromkeys(
     ("rejects", "rejects-now"), "rejected"
 )
-_ANSWERED = {"aborts": "broken", "keeps-silent": "broken", "half-answer": "broken"}
+_ANSWERED = {"aborts": "broken", "keeps-silent": "broken", "has-it": "broken"} | {
+    "half-answer": "broken"
+}
 _SENT_AGAIN = {
     "loses": "forgotten",
     "keeps-silent": "broken",
+    "has-it": "broken",
     "half-answer": "broken",
     "aborts": "broken",
     "a700": "refused",

@@ -7,6 +7,7 @@ counted. ``--only small`` (or another part) runs a part.
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import platform
@@ -27,11 +28,13 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from deploy.demo.pacs import LOOPBACK
+from secondread.app.deliver import prepare_process
 from secondread.delivery.address import Address
 from secondread.delivery.object_file import kinds_of
 from secondread.delivery.sender import Sender
 from secondread.dicom.uids import derive_uid
 from secondread.domain.destination import Destination
+from tests.bench.delivery_backlog import measure_backlog
 from tests.bench.figures import Goal, Measured, all_hold, print_line
 from tests.bench.receivers import (
     CALLED,
@@ -45,10 +48,12 @@ from tests.bench.receivers import (
 from tests.outbox_cases import Outbox, running
 
 ROUNDS = 5
+BACKLOG = "backlog"
 OURS, RIVAL = "secondread", "dcmsend"
 _CT, _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.66.4"
 _SEND_TIMEOUT_S = 300.0
 _OBJECTS_OF_A_JOB = 5
+_WITH_LEDGER = 0.4
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,9 @@ class Part:
 
     @property
     def goal(self) -> Goal:
-        return Goal(self.figure, "objects/s", OURS, RIVAL, at_least=0.9)
+        """Like with like where ours is the sender; dcmsend keeps no ledger that the courier has."""
+        at_least = _WITH_LEDGER if self.whole else 0.9
+        return Goal(self.figure, "objects/s", OURS, RIVAL, at_least=at_least)
 
 
 PARTS: Mapping[str, Part] = MappingProxyType(
@@ -145,11 +152,16 @@ def send_with_courier(receiver: Storescp, paths: list[Path], _nodelay: bool) -> 
         courier = outbox.courier(there)
         outbox.add_files("pacs", paths, _OBJECTS_OF_A_JOB)
         os.sync()
+        switch_s = sys.getswitchinterval()
+        # As the role does when it starts; the sender alone is measured without.
+        prepare_process()
         started = time.time()
         with running(courier):
             outbox.wait_until(lambda: not outbox.is_due(), _SEND_TIMEOUT_S, look_every_s=0.2)
         items = outbox.items()
         outbox.close()
+        gc.unfreeze()
+        sys.setswitchinterval(switch_s)
     if {item.state.value for item in items} != {"sent"}:
         raise BenchError("The outbox does not say that all was sent.")
     # Looking more often for the end would disturb what is measured.
@@ -230,13 +242,18 @@ def measure(name: str, part: Part, rounds: int, folder: Path) -> dict[str, objec
 
 def _lines(names: list[str], rounds: int, folder: Path) -> Iterator[dict[str, object]]:
     for name in names:
-        yield measure(name, PARTS[name], rounds, folder)
+        if name == BACKLOG:
+            yield measure_backlog(rounds, folder)
+        else:
+            yield measure(name, PARTS[name], rounds, folder)
 
 
 def main() -> int:
     """Print a line for every figure; 1 where one does not hold or was not measured."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.delivery")
-    parser.add_argument("--only", action="append", choices=tuple(PARTS), help="this part alone")
+    parser.add_argument(
+        "--only", action="append", choices=(*PARTS, BACKLOG), help="this part alone"
+    )
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="for a quick look: fewer")
     options = parser.parse_args()
     # Standard output is for the figures.
@@ -247,7 +264,7 @@ def main() -> int:
     out.mkdir(exist_ok=True)
     lines = []
     with tempfile.TemporaryDirectory(prefix="bench-delivery-", dir=out) as folder:
-        for line in _lines(options.only or list(PARTS), options.rounds, Path(folder)):
+        for line in _lines(options.only or [*PARTS, BACKLOG], options.rounds, Path(folder)):
             print_line(line)
             sys.stdout.flush()
             lines.append(line)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from secondread.delivery.object_file import ObjectFile
 from secondread.delivery.resending import Resent, resend_destination
 from secondread.delivery.sender import Sender
 from secondread.domain.destination import (
@@ -361,14 +362,14 @@ def test_fault_of_our_own_in_one_object_keeps_nobody_from_going_on(
     outbox: Outbox, pacs: LyingPacs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uids = outbox.fill("pacs", jobs=3, objects=1)
-    honest = Sender.send
+    honest = Sender.send_open
 
-    def send(self: Sender, path: Path, *rest: object) -> object:
-        if uids[0] in str(path) or path.parent.name == "1":
+    def send(self: Sender, source: ObjectFile, *rest: object) -> object:
+        if source.sop_instance_uid == uids[0]:
             raise ZeroDivisionError
-        return honest(self, path, *rest)  # type: ignore[arg-type]
+        return honest(self, source, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Sender, "send", send)
+    monkeypatch.setattr(Sender, "send_open", send)
     with running(outbox.courier(to(pacs))):
         outbox.wait_until(lambda: outbox.states()[1:] == ["sent", "sent"])
     first = outbox.items()[0]

@@ -119,6 +119,7 @@ def test_a_prior_is_fetched_analysed_and_compared_and_no_strangers(
     ]
 
 
+@pytest.mark.slow
 def test_what_is_here_already_is_not_fetched_again(
     orthanc_node: tuple[Node, Address], head_series: Make
 ) -> None:

@@ -11,17 +11,20 @@ from typing import Any
 import pytest
 from pydicom import dcmread, dcmwrite
 
+from secondread.delivery import archive as archive_module
 from secondread.delivery import fetcher as fetcher_module
+from secondread.delivery.archive import DicomArchive, Dock
 from secondread.delivery.fetcher import ATTEMPTS_MAX
 from secondread.delivery.prior_search import read_keys
 from secondread.delivery.query_status import Progress, Retrieved
-from secondread.delivery.study_keys import StudyFound, StudyKeys
+from secondread.delivery.study_keys import SeriesFound, StudyFound, StudyKeys
 from secondread.delivery.wanted import Wanted
 from secondread.domain.destination import Destination, Way
 from secondread.domain.fetch import FetchKind, FetchState
 from secondread.domain.line import Line, LineState
 from secondread.errors import PeerRefusedError, PeerUnreachableError
 from secondread.pipeline.fetching import ask_for_priors
+from secondread.store.handed import Handed
 from tests.fetching_scene import Node, make_node
 from tests.house import StillClock
 
@@ -217,3 +220,31 @@ def test_the_issuer_of_the_patient_id_is_asked_for(head_series: Make, tmp_path: 
     assert keys is not None
     assert keys.issuer_of_patient_id == "HOSPITAL"
     assert not keys.admit(StudyFound("2.25.1", dt.date(2024, 1, 1), ("MR",)))
+
+
+def test_only_what_lacks_is_ordered_and_none_of_the_own_results(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    held = {
+        "2.1": {f"2.1.{n}" for n in range(1200)},
+        "2.2": {"2.2.1", "2.2.2"},
+        "2.3": {"2.3.1"},
+        "2.4": {"2.4.1", "2.4.2"},
+    }
+
+    def find_series(address: Any, study: str, *_: Any) -> Sequence[SeriesFound]:
+        return [SeriesFound(uid) for uid in held]
+
+    def find_instances(address: Any, study: str, series: str, *_: Any) -> set[str]:
+        return held[series]
+
+    monkeypatch.setattr(archive_module.find_scu, "find_series", find_series)
+    monkeypatch.setattr(archive_module.find_scu, "find_instances", find_instances)
+    pacs = Destination(name="pacs", ae_title="PACS", host="pacs", port=104)
+    archive = DicomArchive(pacs, Dock("SECONDREAD", Handed(tmp_path), 1, 1))
+    orders = list(archive.lacking("2", {"2.1.0", "2.2.1"}, {"2.3.1"}))
+    some, more, rest, one, whole = orders
+    assert [len(order.sop_instance_uids) for order in (some, more, rest)] == [500, 500, 199]
+    assert one == Wanted("2", "2.2", ("2.2.2",))
+    assert whole == Wanted("2", "2.4")
+    assert list(archive.lacking("2", (), ())) == [Wanted("2")]

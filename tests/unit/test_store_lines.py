@@ -118,3 +118,19 @@ def test_line_is_kept_and_told_where_there_is_something_to_tell(box: Outbox) -> 
         assert change.lines.all() == (opened,)
         (row,) = change.trail.of_event("line")
     assert (row.before, row.after, row.at, row.text) == ("closed", "open", 10.0, "Nothing is sent.")
+
+
+def test_candidates_of_an_earlier_transaction_are_claimed_as_far_as_they_still_can_be(
+    box: Outbox,
+) -> None:
+    uids = box.fill("pacs", jobs=4, objects=1)
+    now = box.clock.now()
+    with box.ledger.read() as view:
+        seen = view.lines.candidates("pacs", now, 100)
+    with box.ledger.begin() as change:
+        first, second, *_ = box.items()
+        change.outbox.move(first, DeliveryState.DEAD, now, "No.")
+        change.outbox.postpone(second, now + 10, "Later.")
+        claimed = change.lines.claim_these(seen, "d", now, 60.0)
+        assert [one.item.sop_instance_uid for one in claimed] == uids[2:]
+        assert change.lines.claim_these(seen, "other", now, 60.0) == ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -26,6 +28,7 @@ from secondread.store.handed import Handed
 
 log = structlog.stdlib.get_logger(__name__)
 
+_SWITCH_S = 0.0001
 _FAREWELL_S = 45.0
 
 
@@ -65,6 +68,15 @@ class LiveDestinations:
         return reachable(self._destinations, self._peers.by_name.values())
 
 
+def prepare_process() -> None:
+    """Set the interpreter up for threads that send while others write down."""
+    # A thread that computes must not keep those waiting that have an answer to read.
+    sys.setswitchinterval(_SWITCH_S)
+    # What is loaded now stays; to look through it again and again would hold up what is sent.
+    gc.collect()
+    gc.freeze()
+
+
 def run_deliver(
     settings: Settings, ledger: Ledger, spool: Spool, stop: threading.Event, owner: str
 ) -> None:
@@ -96,6 +108,7 @@ def run_deliver(
         Part("fetcher", fetcher.run),
         Part("performer", performer.run),
     )
+    prepare_process()
     run_parts((*_parts(ledger, spool, live, clock, owner), *others), stop)
 
 

@@ -243,7 +243,7 @@ class Fetcher:
         """Have a study sent, or what lacks of it."""
         with self._ledger.read() as view:
             here = {found.sop_instance_uid for found in view.instances.of_study(_uid(one))}
-            known = _sent_there(view, _uid(one), one.source)
+            known = _results(view, _uid(one))
         total, rest = 0, ""
         for wanted in archive.lacking(_uid(one), here, known):
             retrieved = archive.bring(wanted, self._teller(one))
@@ -335,12 +335,17 @@ def _is_here(view: Transaction, source: str, study: StudyFound) -> bool:
     """Whether all of a study has come, be it that its images were removed since."""
     uid = study.study_instance_uid
     here = len(view.instances.of_study(uid))
-    sent = len(_sent_there(view, uid, source))
+    sent = len(_results(view, uid, source))
     return bool(here) and here + sent >= (study.instances or 0)
 
 
-def _sent_there(view: Transaction, study_instance_uid: str, source: str) -> frozenset[str]:
-    """The results that this node has sent to an archive for a study: it counts them too."""
+def _results(
+    view: Transaction, study_instance_uid: str, destination: str | None = None
+) -> frozenset[str]:
+    """What this node has made for a study and sent to one destination, or to any.
+
+    An archive counts it too; and it may have come there by another way than from here.
+    """
     try:
         study = view.studies.find(study_instance_uid)
     except NotFoundError:
@@ -350,5 +355,5 @@ def _sent_there(view: Transaction, study_instance_uid: str, source: str) -> froz
         item.sop_instance_uid
         for job in jobs
         for item in view.outbox.of_job(job.id)
-        if item.destination == source
+        if destination in (None, item.destination)
     )

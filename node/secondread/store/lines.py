@@ -28,8 +28,9 @@ class Claimed:
     urgency: Urgency
 
 
-def _can_be_claimed(now: float) -> tuple[sa.ColumnElement[bool], ...]:
+def _can_be_claimed() -> tuple[sa.ColumnElement[bool], ...]:
     """What is due, and neither being sent nor kept back by what goes before it in its job."""
+    now = sa.bindparam("now", type_=sa.Float)
     earlier = outbox.alias("earlier")
     taken = sa.and_(earlier.c.claimed_until.is_not(None), earlier.c.claimed_until >= now)
     blocked = sa.exists().where(
@@ -42,7 +43,27 @@ def _can_be_claimed(now: float) -> tuple[sa.ColumnElement[bool], ...]:
         sa.or_(earlier.c.next_at > now, taken),
     )
     free = sa.or_(outbox.c.claimed_until.is_(None), outbox.c.claimed_until < now)
-    return (outbox.c.state == DeliveryState.READY, outbox.c.next_at <= now, free, ~blocked)
+    # The sum keeps SQLite from the index of what is due, all of which it would have to sort.
+    return (outbox.c.state == DeliveryState.READY, outbox.c.next_at + 0 <= now, free, ~blocked)
+
+
+# Built once: building them costs more than what they do.
+_CANDIDATES = (
+    sa.select(outbox.c.id)
+    .where(
+        outbox.c.destination == sa.bindparam("destination"),
+        outbox.c.urgency == sa.bindparam("urgency"),
+        *_can_be_claimed(),
+    )
+    .order_by(outbox.c.job_id, outbox.c.sequence, outbox.c.id)
+    .limit(sa.bindparam("limit", type_=sa.Integer))
+)
+_CLAIMABLE = (
+    sa.select(outbox.c.id, job.c.study_id, job.c.urgency)
+    .join(job, job.c.id == outbox.c.job_id)
+    .where(outbox.c.id.in_(sa.bindparam("ids", expanding=True)), *_can_be_claimed())
+    .with_for_update(skip_locked=True, of=outbox)
+)
 
 
 class Lines:
@@ -109,17 +130,13 @@ class Lines:
         """
         found: list[int] = []
         for urgency in sorted(Urgency, reverse=True):
-            wanted = (
-                sa.select(outbox.c.id)
-                .where(
-                    outbox.c.destination == destination,
-                    outbox.c.urgency == urgency,
-                    *_can_be_claimed(now),
-                )
-                .order_by(outbox.c.job_id, outbox.c.sequence, outbox.c.id)
-                .limit(limit - len(found))
-            )
-            found += self._connection.execute(wanted).scalars()
+            values = {
+                "destination": destination,
+                "urgency": urgency,
+                "now": now,
+                "limit": limit - len(found),
+            }
+            found += self._connection.execute(_CANDIDATES, values).scalars()
             if len(found) >= limit:
                 break
         return found
@@ -137,13 +154,8 @@ class Lines:
         """
         if not ids:
             return ()
-        wanted = (
-            sa.select(outbox.c.id, job.c.study_id, job.c.urgency)
-            .join(job, job.c.id == outbox.c.job_id)
-            .where(outbox.c.id.in_(ids), *_can_be_claimed(now))
-            .with_for_update(skip_locked=True, of=outbox)
-        )
-        found = {row.id: row for row in self._connection.execute(wanted)}
+        values = {"ids": list(ids), "now": now}
+        found = {row.id: row for row in self._connection.execute(_CLAIMABLE, values)}
         if not found:
             return ()
         claimed = sa.update(outbox).where(outbox.c.id.in_(list(found)))

@@ -13,6 +13,7 @@ from secondread.delivery.carriers.carrier import Blame, Carried, Parcel
 from secondread.delivery.object_file import Kind, ObjectFile, kinds_of, open_object
 from secondread.delivery.sender import Sender, Sent
 from secondread.domain.destination import Destination
+from secondread.domain.network import Urgency
 from secondread.errors import (
     DeliveryError,
     KindRefusedError,
