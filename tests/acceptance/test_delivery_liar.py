@@ -51,7 +51,11 @@ class Trial:
         """What has to happen before everything is safe."""
         case, pacs = self.case, self.pacs
         if case.mend is Mend.REPORT:
-            assert set(pacs.report_owed()) == {0x0000}
+            # What is sent is asked about a moment later, and only then a report is owed.
+            until = time.monotonic() + WAIT_S
+            while not (answers := tuple(pacs.report_owed())) and time.monotonic() < until:
+                time.sleep(0.05)
+            assert set(answers) == {0x0000}
             return
         if case.is_down:
             pacs.come_up()
