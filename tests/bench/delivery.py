@@ -47,7 +47,7 @@ from tests.bench.receivers import (
 )
 from tests.outbox_cases import Outbox, running
 
-ROUNDS = 5
+ROUNDS = 6
 BACKLOG = "backlog"
 OURS, RIVAL = "secondread", "dcmsend"
 _CT, _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.66.4"
@@ -215,13 +215,15 @@ def take_turn(send: Send, paths: list[Path], home: Path, nodelay: bool) -> float
 
 
 def measure(name: str, part: Part, rounds: int, folder: Path) -> dict[str, object]:
-    """The line of one part, after as many rounds of A B A B …."""
+    """The line of one part, after as many rounds of A B B A …."""
     senders = {**_SENDERS, OURS: send_with_courier} if part.whole else _SENDERS
     rates: dict[str, list[float]] = {sender: [] for sender in senders}
     used_ms = []
     paths = write_objects(part, folder / name)
     for number in range(rounds):
-        for sender, send in senders.items():
+        # Whoever comes first finds the disk in another state; so each does, in turns.
+        turns = list(senders.items())[:: -1 if number % 2 else 1]
+        for sender, send in turns:
             home = folder / f"{name}-{number}-{sender}"
             before_s = time.process_time()
             try:
