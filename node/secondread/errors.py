@@ -29,6 +29,8 @@
     │   ├── ForbiddenActError          the model tried what its containment forbids
     │   ├── LimitExceededError         the model needs more memory or room than it may have
     │   └── InvalidPredictionError     the model's answer is not what its manifest declares
+    ├── DataError                      data to learn from or to judge by are wrong or leak
+    ├── RecipeError                    a recipe of training is wrong
     ├── ExportError                    an export cannot be written
     ├── ExportRefusedError             an object may not leave the node, de-identified or not
     ├── ResultError
@@ -36,6 +38,7 @@
     └── DeliveryError
         ├── PeerUnreachableError       retryable: network, association, out of resources
         └── PeerRefusedError           final: the PACS will not take this object
+            ├── ServiceMissingError    nor anything else by this service
             └── KindRefusedError       nor any other of its kind; another form may do
 """
 
@@ -255,6 +258,20 @@ class InvalidPredictionError(ModelError):
     audit_code = "invalid-prediction"
 
 
+class DataError(SecondReadError):
+    """Data to learn from or to judge by cannot be used: unreadable, incomplete, or in two folds."""
+
+    exit_code = EXIT_DATA
+    audit_code = "data"
+
+
+class RecipeError(SecondReadError):
+    """A recipe of training is wrong."""
+
+    exit_code = EXIT_DATA
+    audit_code = "recipe"
+
+
 class ExportError(SecondReadError):
     """An export cannot be written where it should go, or is not what was planned."""
 
@@ -301,6 +318,12 @@ class PeerRefusedError(DeliveryError):
     """The peer will not take this object."""
 
     audit_code = "peer-refused"
+
+
+class ServiceMissingError(PeerRefusedError):
+    """The peer does not do this service, or not for this caller; another way is needed."""
+
+    audit_code = "no-such-service"
 
 
 class KindRefusedError(PeerRefusedError):

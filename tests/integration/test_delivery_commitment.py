@@ -24,14 +24,18 @@ from secondread.delivery.address import Address
 from secondread.delivery.commitment_scu import (
     Asked,
     Enquiry,
-    NoCommitmentError,
     NotNowError,
     ask,
 )
 from secondread.delivery.reach import Security
 from secondread.dicom.commitment_report import Refusal, Remedy, Report, judge
 from secondread.domain.commitment import Reference
-from secondread.errors import LedgerError, PeerRefusedError, PeerUnreachableError
+from secondread.errors import (
+    LedgerError,
+    PeerRefusedError,
+    PeerUnreachableError,
+    ServiceMissingError,
+)
 from tests.certificates import Certificates
 from tests.echo_peers import ours, server_side, storescp
 from tests.lying_manners import OTHER_TRANSACTION, STRANGER, By, Commit, Hang
@@ -177,7 +181,7 @@ def test_down_and_hanging_it_may_be_asked_again(pacs: LyingPacs) -> None:
 
 def test_who_accepts_no_context_has_no_commitment(pacs: LyingPacs) -> None:
     pacs.behave(refused=frozenset({StorageCommitmentPushModel}))
-    with pytest.raises(NoCommitmentError, match="no presentation context for Storage Commitment"):
+    with pytest.raises(ServiceMissingError, match="no presentation context for Storage Commitment"):
         ask(address(pacs.port), enquiry())
 
 
@@ -198,8 +202,8 @@ def test_rejection_is_final_or_not_as_it_says(
         (0x0112, NotNowError),
         (0x0213, NotNowError),
         (0xA700, NotNowError),
-        (0x0122, NoCommitmentError),
-        (0x0211, NoCommitmentError),
+        (0x0122, ServiceMissingError),
+        (0x0211, ServiceMissingError),
         (0x0124, PeerRefusedError),
         (0x4711, PeerRefusedError),
     ],
@@ -354,7 +358,7 @@ def test_pynetdicom_reports_on_the_same_association(syntax: str) -> None:
 
 
 def test_storescp_has_no_commitment(dcmtk: Callable[[str], str], tmp_path: Path) -> None:
-    with storescp(dcmtk("storescp"), tmp_path) as port, pytest.raises(NoCommitmentError):
+    with storescp(dcmtk("storescp"), tmp_path) as port, pytest.raises(ServiceMissingError):
         ask(address(port), enquiry())
 
 

@@ -19,12 +19,13 @@ from secondread.delivery.dialogue import C_GET_RQ
 from secondread.delivery.find_scu import find_instances, find_series, find_studies
 from secondread.delivery.get_scu import GetOrder, get
 from secondread.delivery.move_scu import MoveOrder, move
-from secondread.delivery.query import Patience, ServiceMissingError, TooMuchError
+from secondread.delivery.query import Patience, TooMuchError
 from secondread.delivery.study_keys import StudyKeys
 from secondread.delivery.wanted import Wanted
 from secondread.errors import (
     DeliveryError,
     PeerUnreachableError,
+    ServiceMissingError,
 )
 from tests.acceptance import wire
 from tests.query_peers import (

@@ -17,9 +17,8 @@ from pydicom.uid import SegmentationStorage
 from secondread.access.tls import client_context
 from secondread.delivery.reach import Security
 from secondread.delivery.telling.availability import Availability, notify
-from secondread.delivery.telling.statuses import NoServiceError
 from secondread.domain.commitment import Reference
-from secondread.errors import PeerRefusedError, PeerUnreachableError
+from secondread.errors import PeerRefusedError, PeerUnreachableError, ServiceMissingError
 from tests.acceptance.intake_node import LEDGER, PEERS, IntakeNode, Place
 from tests.acceptance.wire import release_rq, us
 from tests.certificates import Certificates
@@ -99,7 +98,7 @@ def test_duplicates_and_warnings_count_as_told(status: int, remark: str) -> None
         (0x0119, PeerRefusedError, "class and instance do not match"),
         (0x0120, PeerRefusedError, "missing attribute"),
         (0x0124, PeerRefusedError, "not authorised"),
-        (0x0122, NoServiceError, "SOP class not supported"),
+        (0x0122, ServiceMissingError, "SOP class not supported"),
         (0xC999, PeerRefusedError, "0xC999: refused"),
     ],
 )
@@ -157,7 +156,10 @@ def test_what_is_no_dicom_peer_is_said(content: bytes, words: str) -> None:
 
 
 def test_peer_without_the_service(dcmtk: Any, tmp_path: Path) -> None:
-    with storescp(dcmtk("storescp"), tmp_path) as port, pytest.raises(NoServiceError) as raised:
+    with (
+        storescp(dcmtk("storescp"), tmp_path) as port,
+        pytest.raises(ServiceMissingError) as raised,
+    ):
         notify(address(port), SAID)
     assert "Instance Availability Notification" in str(raised.value)
 

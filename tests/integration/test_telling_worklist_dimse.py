@@ -12,7 +12,6 @@ from pydicom.dataset import Dataset
 
 from secondread.access.tls import client_context
 from secondread.delivery.reach import Security
-from secondread.delivery.telling.statuses import NoServiceError
 from secondread.delivery.telling.worklist.channel import GoneError, TakenError
 from secondread.delivery.telling.worklist.dimse import DimseWorklist
 from secondread.delivery.telling.worklist.performer import (
@@ -24,7 +23,7 @@ from secondread.delivery.telling.worklist.performer import (
 from secondread.delivery.telling.worklist.workitem import (
     Criteria,
 )
-from secondread.errors import PeerRefusedError, PeerUnreachableError
+from secondread.errors import PeerRefusedError, PeerUnreachableError, ServiceMissingError
 from tests.certificates import Certificates
 from tests.echo_peers import LIVENESS_S, server_side, storescp
 from tests.service_cases import EXPLICIT_LITTLE, IMPLICIT_LITTLE
@@ -80,7 +79,7 @@ def test_either_syntax_will_do(manager: Manager, syntax: str) -> None:
         (0x0119, PeerRefusedError, "class and instance do not match"),
         (0x0123, PeerRefusedError, "no such action"),
         (0x0124, PeerRefusedError, "not authorised"),
-        (0x0122, NoServiceError, "SOP class not supported"),
+        (0x0122, ServiceMissingError, "SOP class not supported"),
         (0x0213, PeerUnreachableError, "resource limitation"),
         (0x0110, PeerUnreachableError, "processing failure"),
     ],
@@ -131,7 +130,7 @@ def test_a_manager_that_hangs_is_given_up(manager: Manager) -> None:
 
 
 def test_a_peer_that_is_no_manager(dcmtk: Any, tmp_path: Any) -> None:
-    with storescp(dcmtk("storescp"), tmp_path) as port, pytest.raises(NoServiceError):
+    with storescp(dcmtk("storescp"), tmp_path) as port, pytest.raises(ServiceMissingError):
         find_work(DimseWorklist(address(port)), Criteria())
 
 

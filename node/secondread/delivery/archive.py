@@ -18,14 +18,13 @@ from secondread.delivery.arrival import Landing, Received
 from secondread.delivery.calling import address_of, identity_of, security_of
 from secondread.delivery.get_scu import GetOrder, get
 from secondread.delivery.move_scu import MoveOrder, move
-from secondread.delivery.query import ServiceMissingError
 from secondread.delivery.query_status import Retrieved, Tell
 from secondread.delivery.study_keys import SeriesFound, StudyFound, StudyKeys
 from secondread.delivery.wado import WadoOrder
 from secondread.delivery.wanted import Wanted
 from secondread.domain.destination import Destination, Way
 from secondread.domain.web_target import WebTarget
-from secondread.errors import PeerRefusedError, WriteFailedError
+from secondread.errors import PeerRefusedError, ServiceMissingError, WriteFailedError
 from secondread.store.handed import Handed
 
 log = structlog.stdlib.get_logger(__name__)

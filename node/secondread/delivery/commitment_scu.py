@@ -55,6 +55,7 @@ from secondread.errors import (
     DeliveryError,
     PeerRefusedError,
     PeerUnreachableError,
+    ServiceMissingError,
 )
 
 OBJECTS_MAX = 5_000
@@ -88,12 +89,6 @@ _LASTING = {
     0x0124: "not authorised",
     0x0212: "mistyped argument",
 }
-
-
-class NoCommitmentError(PeerRefusedError):
-    """The peer does not do Storage Commitment; another proof is needed."""
-
-    audit_code = "no-commitment"
 
 
 class NotNowError(PeerUnreachableError):
@@ -174,7 +169,7 @@ def ask(
         The report on this enquiry if it came in time, else that the peer has taken it on.
 
     Raises:
-        NoCommitmentError: the peer has no commitment.
+        ServiceMissingError: the peer has no commitment.
         PeerRefusedError: the peer refuses this caller or this request.
         NotNowError: the peer says in so many words that it may be asked again later.
         PeerUnreachableError: try again later, with a new Transaction UID: the peer may have taken
@@ -275,7 +270,7 @@ class _Session:
             f"{shown(self.address)} answered the commitment request with 0x{status:04X}: {words}."
         )
         if status in _MISSING:
-            raise NoCommitmentError(sentence)
+            raise ServiceMissingError(sentence)
         if status in _PASSING or 0xA700 <= status <= 0xA7FF:
             raise NotNowError(sentence)
         raise PeerRefusedError(sentence)
@@ -323,7 +318,7 @@ def _associate(
         raise type(found)(f"{shown(address)}: {found}") from None
     if not agreement.contexts:
         release(link)
-        raise NoCommitmentError(
+        raise ServiceMissingError(
             f"{shown(address)} accepts no presentation context for Storage Commitment: it does "
             "not do it, or not for this caller."
         )

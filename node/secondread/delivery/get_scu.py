@@ -33,7 +33,6 @@ from secondread.delivery.query import (
     Caller,
     Inquiry,
     Patience,
-    ServiceMissingError,
     inquire,
 )
 from secondread.delivery.query_status import (
@@ -56,6 +55,7 @@ from secondread.errors import (
     IntakeError,
     OutOfResourcesError,
     PeerUnreachableError,
+    ServiceMissingError,
 )
 
 _PATIENCE = Patience(silence_s=300.0, whole_s=6 * 3600.0)

@@ -49,6 +49,8 @@ log = structlog.stdlib.get_logger(__name__)
 ATTEMPTS_MAX = 20
 """Refusals after which an item is left to a person."""
 _LOOK_S = 1.0
+_FAULT_S = 30.0
+"""Pause after a fault that nobody foresaw, so that it does not fill the log."""
 _GRACE_S = 5.0
 
 
@@ -106,6 +108,7 @@ class Performer:
             except Exception:
                 # One fault of ours must not end the work for good.
                 log.exception("worklist not served", worklist=terms.name)
+                stop.wait(_FAULT_S)
             stop.wait(_LOOK_S)
 
     def step(self, terms: WorklistTerms) -> None:

@@ -49,7 +49,7 @@ def find_instances(target: WebTarget, study_uid: str, series_uid: str) -> frozen
         )
         page = _ask(target, path)
         if page is None:
-            _ask_whether_served(target, study_uid)
+            ask_whether_served(target, study_uid)
             break
         if page <= found:
             break
@@ -107,7 +107,7 @@ def _ask(target: WebTarget, path: str) -> set[str] | None:
     return {uid for dataset in datasets if (uid := text(dataset, _SOP_INSTANCE))}
 
 
-def _ask_whether_served(target: WebTarget, study_uid: str) -> None:
+def ask_whether_served(target: WebTarget, study_uid: str) -> None:
     """Tell a study that is not known from a service that is not there: some answer 404 to both.
 
     Raises:

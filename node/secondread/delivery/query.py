@@ -32,7 +32,12 @@ from secondread.delivery.wanted import CHARACTER_SET
 from secondread.delivery.wording import Stage, broken_off
 from secondread.dicom.messages import MESSAGE_SYNTAXES, Element, Item, read_message
 from secondread.dicom.messages import write_message as encode
-from secondread.errors import CannotUnderstandError, DeliveryError, PeerRefusedError
+from secondread.errors import (
+    CannotUnderstandError,
+    DeliveryError,
+    PeerRefusedError,
+    ServiceMissingError,
+)
 
 # PS3.4 C.6.2: Study Root Query/Retrieve Information Model.
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -42,12 +47,6 @@ STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 _NAMES = {STUDY_ROOT_FIND: "C-FIND", STUDY_ROOT_MOVE: "C-MOVE", STUDY_ROOT_GET: "C-GET"}
 _UTF_8 = "ISO_IR 192"
 _MEDIUM = 0x0000
-
-
-class ServiceMissingError(PeerRefusedError):
-    """The peer does not do this kind of query or retrieval; another way is needed."""
-
-    audit_code = "no-such-service"
 
 
 class TooMuchError(PeerRefusedError):

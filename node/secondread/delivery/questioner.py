@@ -14,7 +14,7 @@ from functools import partial
 import structlog
 
 from secondread.delivery.calling import address_of, identity_of, security_of
-from secondread.delivery.commitment_scu import Enquiry, NoCommitmentError, NotNowError, ask
+from secondread.delivery.commitment_scu import Enquiry, NotNowError, ask
 from secondread.delivery.judging import READ_BACK, is_still
 from secondread.delivery.proof_desk import AT_A_TIME, DAY_S, HOUR_S, ProofDesk, still
 from secondread.delivery.read_back import CHANGES_REMARKED, Reader, Seen
@@ -22,7 +22,7 @@ from secondread.dicom.commitment_report import Report, to_heard
 from secondread.domain.destination import Destination, Proof, Way
 from secondread.domain.enquiry import AskedObject, EnquiryState, StoredEnquiry
 from secondread.domain.result import OutboxItem
-from secondread.errors import DeliveryError, PeerRefusedError
+from secondread.errors import DeliveryError, PeerRefusedError, ServiceMissingError
 from secondread.store import Spool, Transaction
 
 log = structlog.stdlib.get_logger(__name__)
@@ -90,7 +90,7 @@ class Questioner:
                 security_of(destination),
                 identity_of(destination),
             )
-        except NoCommitmentError as error:
+        except ServiceMissingError as error:
             self._do_without(destination, asked, error)
         except NotNowError as error:
             self._turn_down(asked, error, 0.0)
@@ -155,7 +155,7 @@ class Questioner:
         return items
 
     def _do_without(
-        self, destination: Destination, asked: StoredEnquiry, error: NoCommitmentError
+        self, destination: Destination, asked: StoredEnquiry, error: ServiceMissingError
     ) -> None:
         """The destination has no commitment."""
         items, desk = self._take_back(asked), self._desk

@@ -31,6 +31,8 @@ _ROWS = 1000
 # Nobody else tells a listener, and what a process that is gone has claimed is given back at once.
 _LEASE_S = 24 * 3600.0
 _IDLE_S = 1.0
+_FAULT_S = 30.0
+"""Pause after a fault that nobody foresaw, so that it does not fill the log."""
 _GRACE_S = 5.0
 
 
@@ -104,6 +106,7 @@ class Teller:
             except Exception:
                 # One fault of ours must not silence a listener for good.
                 log.exception("listener not served", listener=listener.name)
+                stop.wait(_FAULT_S)
             if not busy:
                 stop.wait(_IDLE_S)
 

@@ -12,6 +12,7 @@ from http import HTTPStatus
 
 from secondread.delivery.arrival import Arrivals, Landing, Receive
 from secondread.delivery.multipart import PartReader, read_boundary
+from secondread.delivery.qido import ask_whether_served
 from secondread.delivery.query_status import Progress, Retrieved, objects
 from secondread.delivery.wanted import Wanted
 from secondread.delivery.web import Answer, Request, exchange
@@ -24,7 +25,6 @@ from secondread.domain.web_target import WebTarget
 from secondread.errors import DeliveryError, PeerRefusedError, PeerUnreachableError
 
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
-_JSON = "application/dicom+json"
 _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 
 
@@ -61,7 +61,7 @@ def retrieve(target: WebTarget, order: WadoOrder, receive: Receive) -> Retrieved
         for path, uid in _paths(order.wanted):
             status = _fetch(target, path, arrivals)
             if status in _GONE:
-                _ask_whether_served(target, order.wanted.study_instance_uid)
+                ask_whether_served(target, order.wanted.study_instance_uid)
                 failed.add(uid)
             partial = partial or status == HTTPStatus.PARTIAL_CONTENT
     except PeerUnreachableError as error:
@@ -110,18 +110,6 @@ def _fetch(target: WebTarget, path: str, arrivals: Arrivals) -> int:
     elif answer.status != HTTPStatus.NO_CONTENT and answer.status not in _GONE:
         raise _refusal(target, answer)
     return answer.status
-
-
-def _ask_whether_served(target: WebTarget, study_uid: str) -> None:
-    """Tell a study that is not there from a service that is not there: both are 404.
-
-    Raises:
-        PeerRefusedError: there is no such service.
-    """
-    path = f"/studies?StudyInstanceUID={study_uid}&limit=1"
-    answer = exchange(target, Request("GET", path, {"Accept": _JSON}))
-    if answer.status not in (HTTPStatus.OK, HTTPStatus.NO_CONTENT):
-        raise _refusal(target, answer)
 
 
 def _refusal(target: WebTarget, answer: Answer) -> DeliveryError:

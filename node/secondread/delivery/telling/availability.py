@@ -88,7 +88,7 @@ def notify(address: Address, availability: Availability, security: Security | No
         Its remark, for the end of a sentence; '' where it has none.
 
     Raises:
-        NoServiceError: the peer does not take such notices.
+        ServiceMissingError: the peer does not take such notices.
         PeerRefusedError: it refuses this caller or this notice.
         PeerUnreachableError: try again later, with the same content: it may have taken it.
     """

@@ -27,10 +27,9 @@ from secondread.delivery.dialogue import (
 )
 from secondread.delivery.link import ConversationError, Ending, Link, garbage
 from secondread.delivery.reach import Security, reach
-from secondread.delivery.telling.statuses import NoServiceError
 from secondread.delivery.wording import Stage, abortion, broken_off
 from secondread.dicom.messages import MESSAGE_SYNTAXES, Element
-from secondread.errors import DeliveryError, PeerUnreachableError
+from secondread.errors import DeliveryError, PeerUnreachableError, ServiceMissingError
 
 N_SET_RQ, N_CREATE_RQ = 0x0120, 0x0140
 """Command Fields (PS3.7 E.1); those of other requests are ``dialogue``'s."""
@@ -155,7 +154,7 @@ def converse(
     """An association of its own for a service; ended in order where nothing is raised inside.
 
     Raises:
-        NoServiceError: the peer does not do it, or not for this caller.
+        ServiceMissingError: the peer does not do it, or not for this caller.
         PeerRefusedError: the peer refuses this caller, or is not whom we trust.
         PeerUnreachableError: nobody answers, or the association broke: whether a request was
             carried out is then not known.
@@ -195,7 +194,7 @@ def _associate(
         dialogue = Dialogue(link, agreement.maximum_length)
         return Session(address, dialogue, context_id, offer.transfer_syntax_uids[0]), dialogue
     release(link)
-    raise NoServiceError(
+    raise ServiceMissingError(
         f"{shown(address)} accepts no presentation context for {service.name}: it does not do it, "
         "or not for this caller."
     )

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from secondread.errors import DeliveryError, PeerRefusedError, PeerUnreachableError
+from secondread.errors import (
+    DeliveryError,
+    PeerRefusedError,
+    PeerUnreachableError,
+    ServiceMissingError,
+)
 
 SUCCESS = 0x0000
 NOTHING: Mapping[int, str] = MappingProxyType({})
@@ -41,12 +46,6 @@ _PASSING = frozenset({0x0110, 0x0210, 0x0213})
 _MISSING = frozenset({0x0118, 0x0122, 0x0211})
 
 
-class NoServiceError(PeerRefusedError):
-    """The peer does not do this service, or not for this caller."""
-
-    audit_code = "no-service"
-
-
 def is_done(status: int) -> bool:
     """Whether a request was carried out, be it with a remark."""
     return status == SUCCESS or status in _WARNINGS or 0xB000 <= status <= 0xBFFF
@@ -76,5 +75,5 @@ def describe_refusal(
     if status in _PASSING or 0xA700 <= status <= 0xA7FF:
         return PeerUnreachableError(sentence)
     if status in _MISSING:
-        return NoServiceError(sentence)
+        return ServiceMissingError(sentence)
     return PeerRefusedError(sentence)
