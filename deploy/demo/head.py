@@ -84,7 +84,7 @@ def _sagittal(name: str, origin: str, image: Any) -> Head:
     """A NIfTI image as sagittal slices, rows from top to bottom, columns from front to back."""
     import nibabel
 
-    ras: Any = nibabel.as_closest_canonical(image)  # type: ignore[no-untyped-call]
+    ras: Any = nibabel.as_closest_canonical(image)
     signal = np.asarray(ras.get_fdata(dtype=np.float32))
     # A gain, not a window: ratios between tissues stay as they were.
     signal = np.clip(np.rint(signal * (SIGNAL_MAX / signal.max())), 0, SIGNAL_MAX)

@@ -39,13 +39,16 @@ class Target:
 class RunningNode:
     """``secondread serve`` in processes of its own; any of them may be killed."""
 
-    def __init__(self, folder: Path, port: int, target: Target, model: str, quiet_s: float) -> None:
+    def __init__(
+        self, folder: Path, port: int, target: Target, model: str | Path, quiet_s: float
+    ) -> None:
         self.folder = folder
         self.port = port
         self.data_dir = folder / "data"
         self.config = folder / "secondread.toml"
         self.log = folder / "node.log"
         path = f"path = {json.dumps(str(MODELS / model))}\n" if (MODELS / model).is_dir() else ""
+        name = Path(model).name
         self.config.write_text(
             f"""
 [node]
@@ -57,7 +60,7 @@ port = {port}
 [log]
 level = "debug"
 [[models]]
-id = "{model}"
+id = "{name}"
 {path}
 [[peers]]
 name = "scanner"
@@ -71,7 +74,7 @@ host = "{target.host}"
 port = {target.port}
 [[rules]]
 name = "heads"
-model = "{model}"
+model = "{name}"
 destinations = ["pacs"]
 """,
             encoding="utf-8",
@@ -227,11 +230,14 @@ def _arguments(pid: int) -> list[str]:
 def start_node(
     tmp_path: Path, free_port: Callable[[], int]
 ) -> Iterator[Callable[..., RunningNode]]:
-    """``start_node(target, model="bright_head", quiet_s=0.6)`` is a running node."""
+    """``start_node(target, model="bright_head", quiet_s=0.6)`` is a running node.
+
+    A model is one of ``tests/models``, or the folder of a package, named like its id.
+    """
     nodes: list[RunningNode] = []
 
     def start(
-        target: Any, model: str = "bright_head", quiet_s: float = 0.6, *, wait: bool = True
+        target: Any, model: str | Path = "bright_head", quiet_s: float = 0.6, *, wait: bool = True
     ) -> RunningNode:
         folder = tmp_path / f"node{len(nodes)}"
         folder.mkdir()

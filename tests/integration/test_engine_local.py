@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from secondread.bundles.manifest import Manifest, read_manifest
-from secondread.domain.engine import Failed, Finished, Lost, Outcome, Task
+from secondread.domain.engine import Failed, Finished, Lost, Outcome, Task, Upstream
 from secondread.errors import InvalidPredictionError, ModelError
 from secondread.inference.answer import (
     ANSWER_NAME,
@@ -130,6 +130,29 @@ def test_everything_that_a_model_declares_comes_back(
     (place,) = answer.places
     (middle,) = place.points
     assert labels[tuple(map(int, middle))] == 2
+
+
+def test_a_model_runs_after_those_that_it_builds_on(
+    engine: LocalEngine, make_task: Callable[..., Task], tmp_path: Path
+) -> None:
+    first = read_manifest(MODEL)
+    folder = tmp_path / "second"
+    folder.mkdir()
+    text = (MODEL / "model.toml").read_text(encoding="utf-8").replace("bright_head", "second")
+    pin = f'[[upstream]]\nid = "{first.id}"\nversion = "1.0.0"\nsha256 = "{first.digest}"\n'
+    (folder / "model.toml").write_text(f"{text}\n{pin}", encoding="utf-8")
+    # A worker may read that package too, even by way of a link.
+    (tmp_path / "link").symlink_to(MODEL)
+    upstream = (Upstream(first.id, str(tmp_path / "link"), first.digest),)
+    engine.submit(make_task(manifest=read_manifest(folder), upstream=upstream))
+    outcome = outcome_of(engine)
+    assert isinstance(outcome, Finished), outcome
+    names = [name for name, *_ in outcome.checks]
+    assert names == ["bright_head: spread of values", "spread of values"]
+    engine.submit(make_task(manifest=read_manifest(folder)))
+    outcome = outcome_of(engine)
+    assert isinstance(outcome, Failed)
+    assert "'second' builds on 'bright_head'" in outcome.reason
 
 
 def test_a_model_without_labels_answers_the_rest(

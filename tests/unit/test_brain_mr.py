@@ -189,18 +189,35 @@ def make_junk(kind: str) -> Volume:
         "noisy ball": 500.0 * ball + np.abs(rng.normal(0, 60, shape)),
         "ramp": 200 + 200 * at[0],
         "grid": 500.0 * (np.sin(40 * at).prod(axis=0) > 0) * ball,
+        "box": 500.0 * (np.abs(at).max(axis=0) < 0.7),
     }
     return images[kind].astype(np.float32), affine
 
 
 @pytest.mark.parametrize(
-    "kind", ["zero", "constant", "noise", "speckle", "ball", "noisy ball", "ramp", "grid"]
+    "kind", ["zero", "constant", "noise", "speckle", "ball", "noisy ball", "ramp", "grid", "box"]
 )
 def test_junk_is_refused(runtime, kind) -> None:
     answer = runtime.predict(*make_junk(kind))
     assert answer.refusal is not None
     assert answer.refusal.endswith(".")
     assert not answer.labels.any()
+
+
+def test_the_upper_half_of_a_head_is_refused(runtime, template) -> None:
+    voxels, affine = template[0], template[1].copy()
+    middle = voxels.shape[2] // 2
+    affine[:3, 3] = (affine @ [0, 0, middle, 1])[:3]
+    answer = runtime.predict(voxels[:, :, middle:], affine)
+    assert answer.refusal is not None
+    assert not answer.labels.any()
+    assert not answer.answer.numbers
+
+
+def test_the_skull_holds_the_brain_and_some_fluid(reference) -> None:
+    numbers = {one.id: one.value for one in reference.answer.numbers}
+    assert set(numbers) == {"intracranial_volume", "brain_volume"}
+    assert 1500 < numbers["brain_volume"] < numbers["intracranial_volume"] < 2300
 
 
 @pytest.mark.parametrize("name", ["mr_ood_fruit_ge_hdxt", "mr_ood_phantom_ge_pioneer"])

@@ -14,6 +14,7 @@ SECTIONS = {
     "Extra `browser`": "browser",
     "Extra `demo`": "demo",
     "Extra `test`": "test",
+    "Extra `train`": "train",
 }
 
 

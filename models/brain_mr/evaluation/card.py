@@ -15,7 +15,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "training"))
-from package import CORTEX, GREY, JOIN_GREY
+from package import CORTEX, GREY, JOIN_GREY, MERGED
 
 TITLES = {
     "mni152": "MNI152 (nilearn, skull-stripped average)",
@@ -27,14 +27,19 @@ TITLES = {
     "mr_ood_fruit_ge_hdxt": "a fruit on a GE HDxt",
     "mr_ood_phantom_ge_pioneer": "a grid phantom on a GE Pioneer",
 }
+NUMBERS = ("intracranial_volume", "brain_volume")
 SHOWN = (
     "cerebral_white_matter",
     "cerebral_grey_matter",
+    "cerebral_cortex",
     "lateral_ventricle",
     "cerebellum_cortex",
     "cerebellum_white_matter",
     "thalamus",
     "caudate",
+    "putamen",
+    "hippocampus",
+    "amygdala",
     "brain_stem",
 )
 
@@ -61,7 +66,11 @@ def write_dropped(bundle: dict[str, Any], figures: dict[str, Any]) -> str:
             worst.setdefault(plain, []).append(dice["t1_like"])
     lines = []
     for name, dice in worst.items():
-        fate = "part of cerebral grey matter" if grey and name in JOIN_GREY else "left unlabelled"
+        fate = "left unlabelled"
+        if grey and name in JOIN_GREY:
+            fate = "part of cerebral grey matter"
+        elif name in MERGED:
+            fate = f"part of {MERGED[name].replace('_', ' ')}"
         shown = " and ".join(f"{d:.2f}" for d in dice)
         lines.append(f"- {name.replace('_', ' ').capitalize()}: Dice {shown}; {fate}.")
     return "\n".join(lines)
@@ -73,13 +82,26 @@ def write_heads(figures: dict[str, Any]) -> str:
     names = [
         s for s in SHOWN if any(k.endswith(s) for h in heads.values() for k in h["volumes_ml"])
     ]
-    columns = ["head", "brain", *(n.replace("_", " ") for n in names)]
+    columns = [
+        "head",
+        "intracranial",
+        "brain with sulci",
+        "all labels",
+        *(n.replace("_", " ") for n in names),
+    ]
     lines = ["Volumes in mL:", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name, head in heads.items():
         sizes = [
-            sum(v for k, v in head["volumes_ml"].items() if k.endswith(shown)) for shown in names
+            sum(
+                v
+                for k, v in head["volumes_ml"].items()
+                if k.removeprefix("left_").removeprefix("right_") == shown
+            )
+            for shown in names
         ]
-        cells = [TITLES.get(name, name), f"{head['brain_ml']:.0f}", *(f"{s:.1f}" for s in sizes)]
+        wholes = (*(head["numbers_ml"][n] for n in NUMBERS), head["brain_ml"])
+        cells = [TITLES.get(name, name), *(f"{w:.0f}" for w in wholes)]
+        cells += [f"{s:.1f}" for s in sizes]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -99,16 +121,26 @@ def main() -> None:
         if h["refusal"] is not None
     ]
     deepbet = [
-        f"{TITLES.get(n, n)} **{d['dice']:.3f}** (deepbet {d['deepbet_ml']:.0f} mL)"
+        f"{TITLES.get(n, n)} **{d['dice_with_sulci']:.3f}**, labels alone {d['dice']:.3f} "
+        f"(deepbet {d['deepbet_ml']:.0f} mL)"
         for n, d in figures["deepbet"].items()
     ]
+    again = [
+        f"{TITLES.get(n, n)}: " + ", ".join(f"{kind} {share:+.1%}" for kind, share in row.items())
+        for n, row in figures.get("again", {}).items()
+    ]
     values = {
+        "AGAIN": "; ".join(again) or "not measured yet with these weights",
+        "MEASURED": figures.get("heads_measured_with", "these weights"),
+        "VERSION": bundle["model"]["version"],
         "COUNT": str(len(bundle["labels"])),
         "TABLE": write_table(bundle, figures),
         "DROPPED": write_dropped(bundle, figures),
         "HEADS": write_heads(figures),
         "DEEPBET": "; ".join(deepbet),
-        "WM": f"{figures['mni152_white_matter_dice']:.3f}",
+        "WM": f"{figures['mni152_white_matter_dice']:.3f}"
+        if "mni152_white_matter_dice" in figures
+        else "not measured yet with these weights",
         "REFUSED": "; ".join(refused),
         "STEPS": last["step"],
         "MINUTES": f"{float(last['minutes']):.0f}",

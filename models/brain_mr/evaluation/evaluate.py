@@ -4,10 +4,13 @@
 
 - held-out label maps, painted at 1 mm with T1-like and with arbitrary contrast, through the whole
   runtime: Dice of every structure the network knows (held_out_dice, which package.py chooses by)
-  and of the labels of model.toml (packaged_dice);
+  and of the labels of model.toml (packaged_dice), which may be other ones later: without --labels
+  it is worked out again from the counts that were kept;
 - with --heads: volumes of the T1 heads in that folder (sub-folders of DICOM files and *.nii.gz),
   of nilearn's MNI152, and what was refused; white matter against MNI152's white matter map;
-- with --deepbet: brain (all output structures) against deepbet's mask.
+- of nilearn's MNI152 and Colin, how much the hippocampi change with noise, resampling and
+  orientation;
+- with --deepbet: brain (all output structures, and with its sulci) against deepbet's mask.
 """
 
 from __future__ import annotations
@@ -29,10 +32,12 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "training"), str(HERE.parents[2] / "node")]
 from anatomy import NAMES, STRUCTURES
 from generator import Generator, HeadMap, read_map
-from package import MERGED
+from scipy import ndimage
 from train import split
 
+from secondread.inference.worker import canonical
 from secondread.inference.worker.prediction import Prediction
+from secondread.inference.worker.runtimes import torch_measures
 from secondread.inference.worker.runtimes.torch import TorchRuntime
 
 GRID_1MM = (192, 224, 208)
@@ -44,60 +49,75 @@ def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     return float(2 * (a & b).sum() / max(1, a.sum() + b.sum()))
 
 
-def table_of_truth(bundle: dict[str, Any]) -> NDArray[np.uint8]:
-    """Give what (class, 0 left or none / 1 right) should become, by the manifest's decoding."""
+def code_of_labels(bundle: dict[str, Any]) -> NDArray[np.intp]:
+    """Give the label of every code, by the manifest's decoding.
+
+    A code is twice the class of the network, and one more on the right.
+    """
     pairs = bundle["runtime"]["options"]["decoding"]["classes"]
-    return np.array([(p[0], p[-1]) for p in pairs], np.uint8)
+    return np.array([label for pair in pairs for label in (pair[0], pair[-1])], np.intp)
 
 
 def full_bundle(bundle: dict[str, Any]) -> dict[str, Any]:
-    """Give the manifest with every structure among the outputs and no envelope."""
-    out = json.loads(json.dumps(bundle))
+    """Give the manifest with every structure among the outputs and no envelope.
+
+    Labels are codes: twice the class, and one more on the right.
+    """
+    out = json.loads(json.dumps(bundle)) | {"envelope": {}, "output": {}}
+    out["runtime"]["options"].pop("numbers", None)
     classes, labels = [[0]], []
-    for name, _, right in STRUCTURES[:-1]:
-        if name in MERGED:
-            classes.append([])
-            continue
-        full = [f"left_{name}", f"right_{name}"] if right else [name]
-        classes.append([len(labels) + 1 + k for k in range(len(full))])
-        labels += [{"value": v, "name": n} for v, n in zip(classes[-1], full, strict=True)]
+    for number, (name, _, right) in enumerate(STRUCTURES[:-1], start=1):
+        full = {2 * number: f"left_{name}", 2 * number + 1: f"right_{name}"}
+        full = full if right else {2 * number: name}
+        classes.append(list(full))
+        labels += [{"value": v, "name": n} for v, n in full.items()]
     classes.append([0])
-    for name, other in MERGED.items():
-        classes[NAMES.index(name)] = classes[NAMES.index(other)]
     out["runtime"]["options"]["decoding"]["classes"] = classes
     out["labels"] = labels
     return out
 
 
-def judge_held_out(
+def count_held_out(
     bundle: dict[str, Any], folder: Path, maps: list[HeadMap], rounds: int, seed: int
-) -> dict[str, dict[str, float]]:
-    """Give the mean Dice per label, and of all labels together, over all samples.
+) -> dict[str, NDArray[np.int64]]:
+    """Give for each kind of contrast how often which code was found where, (sample, truth, found).
 
     There are ``rounds`` samples of every map and kind of contrast; the envelope is left out.
     """
-    runtime, truth = TorchRuntime(bundle | {"envelope": {}}, folder), table_of_truth(bundle)
-    scores: dict[str, dict[str, list[float]]] = {}
+    runtime = TorchRuntime(full_bundle(bundle), folder)
+    truth = code_of_labels(full_bundle(bundle))
+    size, out = 2 * len(NAMES), {}
     for kind, share in (("t1_like", 1.0), ("random", 0.0)):
         generator = Generator(maps, seed, t1_share=share, grid=GRID_1MM, spacing_mm=1.0)
+        tables = []
         for turn in range(rounds * len(maps)):
             image, target, side = generator.sample(turn % len(maps))
             right = (2 * side[..., 1] > side[..., 0]).numpy().astype(np.intp)
-            expected = truth[target.argmax(-1).numpy(), right]
+            expected = truth[2 * target.argmax(-1).numpy() + right]
             affine = np.diag([-1.0, -1.0, 1.0, 1.0])
             found = runtime.predict(image[0].numpy(), affine).labels
-            masks = {
-                r["name"]: (expected == r["value"], found == r["value"]) for r in bundle["labels"]
-            }
-            masks["brain"] = (expected > 0, found > 0)
-            for name, (mask, answer) in masks.items():
-                if mask.sum() > 1000 * LEAST_ML:
-                    scores.setdefault(name, {}).setdefault(kind, []).append(dice(mask, answer))
-            shown = {k: round(v[kind][-1], 2) for k, v in scores.items() if v.get(kind)}
-            print(kind, turn, shown, flush=True)
-    return {
-        n: {k: round(float(np.mean(v)), 4) for k, v in kinds.items()} for n, kinds in scores.items()
-    }
+            pairs = size * expected.ravel() + found.ravel()
+            tables.append(np.bincount(pairs, minlength=size * size).reshape(size, size))
+            print(kind, turn, flush=True)
+        out[kind] = np.array(tables, np.int64)
+    return out
+
+
+def judge_held_out(
+    bundle: dict[str, Any], counts: dict[str, NDArray[np.int64]]
+) -> dict[str, dict[str, float]]:
+    """Give the mean Dice per label of a manifest, and of all labels together, over all samples."""
+    values, scores = code_of_labels(bundle), {}
+    for kind, tables in counts.items():
+        for row in [*bundle["labels"], {"name": "brain", "value": None}]:
+            mine = values > 0 if row["value"] is None else values == row["value"]
+            expected, found = tables[:, mine].sum(axis=(1, 2)), tables[:, :, mine].sum(axis=(1, 2))
+            shared = tables[:, mine][:, :, mine].sum(axis=(1, 2))
+            seen = expected > 1000 * LEAST_ML
+            if seen.any():
+                mean = np.mean(2 * shared[seen] / (expected + found)[seen])
+                scores.setdefault(row["name"], {})[kind] = round(float(mean), 4)
+    return scores
 
 
 def gather_heads(folder: Path) -> dict[str, Volume]:
@@ -126,6 +146,7 @@ def judge_heads(
             "brain_ml": round(float(sizes[1:].sum()), 1),
             "volumes_ml": volumes if answer.refusal is None else {},
             "checks": {c.name: round(c.value, 4) for c in answer.checks},
+            "numbers_ml": {n.id: round(n.value, 1) for n in answer.answer.numbers},
         }
     return out
 
@@ -138,10 +159,33 @@ def judge_white_matter(bundle: dict[str, Any], answer: Prediction) -> float:
     return dice(np.isin(answer.labels, values), truth)
 
 
+def mask_brain(runtime: TorchRuntime, bundle: dict[str, Any], head: Volume) -> NDArray[np.bool_]:
+    """Give the mask whose volume is the answer's brain_volume, on the grid of the head."""
+    rows = bundle["runtime"]["options"]["numbers"]
+    row = next(row for row in rows if row["id"] == "brain_volume")
+    voxels, affine = head
+    foreground = canonical.locate(voxels, affine, bundle["preprocessing"]["centre_below_top_mm"])
+    grid, _, channels = runtime._run(voxels, affine, foreground.centre_ras)
+    mask = torch_measures.close(runtime._clean(channels)[0], grid.spacing_mm, row)
+    to_grid = np.linalg.inv(grid.affine_ras) @ canonical.affine_to_ras(affine)
+    return (
+        ndimage.affine_transform(
+            mask.astype(np.float32), to_grid[:3, :3], to_grid[:3, 3], voxels.shape, order=1
+        )
+        > 0.5
+    )
+
+
 def judge_against_deepbet(
-    site: Path, heads: dict[str, Volume], predictions: dict[str, Prediction]
+    site: Path,
+    heads: dict[str, Volume],
+    predictions: dict[str, Prediction],
+    masks: dict[str, NDArray[np.bool_]],
 ) -> dict[str, dict[str, float]]:
-    """Give Dice with deepbet's mask, and its volume, for every head that was not refused."""
+    """Give Dice with deepbet's mask, and its volume, for every head that was not refused.
+
+    Once for all labels, and once for the brain with its sulci, which deepbet's mask holds too.
+    """
     sys.path.append(str(site))
     from deepbet import BrainExtraction
 
@@ -149,11 +193,46 @@ def judge_against_deepbet(
     for name, (voxels, affine) in heads.items():
         if predictions[name].refusal is None:
             _, mask, ml = model.run(to_nifti(voxels, affine))
-            theirs = np.asarray(mask.dataobj) > 0
-            theirs = theirs.reshape(voxels.shape)
-            score = dice(theirs, predictions[name].labels > 0)
-            out[name] = {"dice": round(score, 4), "deepbet_ml": round(float(ml), 1)}
+            theirs = (np.asarray(mask.dataobj) > 0).reshape(voxels.shape)
+            out[name] = {
+                "dice": round(dice(theirs, predictions[name].labels > 0), 4),
+                "dice_with_sulci": round(dice(theirs, masks[name]), 4),
+                "deepbet_ml": round(float(ml), 1),
+            }
     return out
+
+
+def judge_again(
+    runtime: TorchRuntime, bundle: dict[str, Any], head: Volume, seed: int
+) -> dict[str, float]:
+    """Give by how much the hippocampi's volume changes, as a share, when the image does a little.
+
+    Noise is 3 % of the 95th percentile; resampling is to 1.3 x 1 x 1.5 of the voxels; the other
+    orientation has every axis exchanged and turned round.
+    """
+    voxels, affine = head
+    values = [r["value"] for r in bundle["labels"] if r["name"].endswith("_hippocampus")]
+
+    def measure(image: NDArray[Any], at: NDArray[np.float64]) -> float:
+        labels = runtime.predict(image, at).labels
+        return float(np.isin(labels, values).sum() * abs(np.linalg.det(at[:3, :3])))
+
+    noise = np.random.default_rng(seed).normal(0, 0.03 * np.percentile(voxels, 95), voxels.shape)
+    coarser = np.array([1.3, 1.0, 1.5])
+    size = tuple(int(n) for n in (np.array(voxels.shape) - 1) // coarser + 1)
+    other = affine @ np.eye(4)[:, [2, 0, 1, 3]]
+    turned, flip = voxels.transpose(2, 0, 1)[::-1, ::-1, ::-1], np.diag([-1.0, -1.0, -1.0, 1.0])
+    flip[:3, 3] = np.array(turned.shape) - 1
+    plain = measure(voxels, affine)
+    changed = {
+        "noise": measure(voxels + noise, affine),
+        "resampling": measure(
+            ndimage.affine_transform(voxels, coarser, output_shape=size, order=1),
+            affine @ np.diag([*coarser, 1.0]),
+        ),
+        "reorientation": measure(turned, other @ flip),
+    }
+    return {name: round(ml / plain - 1, 4) for name, ml in changed.items()}
 
 
 def main() -> None:
@@ -163,7 +242,9 @@ def main() -> None:
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--heads", type=Path)
     parser.add_argument("--deepbet", type=Path)
-    parser.add_argument("--packaged", action="store_true", help="only the labels of model.toml")
+    parser.add_argument(
+        "--counts", type=Path, default=Path("counts.npz"), help="what was found where, kept here"
+    )
     parser.add_argument("--answers", type=Path, help="keep the label maps in this .npz")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seed", type=int, default=20261122)
@@ -174,9 +255,12 @@ def main() -> None:
     if args.labels:
         maps = [read_map(p) for p in split(args.labels, args.seed)[1]]
         figures["rounds"] = args.rounds
-        for key, one in (("held_out_dice", full_bundle(bundle)), ("packaged_dice", bundle)):
-            if key == "packaged_dice" or not args.packaged:
-                figures[key] = judge_held_out(one, args.bundle, maps, args.rounds, args.seed + 7)
+        counts = count_held_out(bundle, args.bundle, maps, args.rounds, args.seed + 7)
+        np.savez_compressed(args.counts, **counts)
+        figures["held_out_dice"] = judge_held_out(full_bundle(bundle), counts)
+    if args.counts.exists():
+        with np.load(args.counts) as kept:
+            figures["packaged_dice"] = judge_held_out(bundle, dict(kept))
     if args.heads:
         heads, runtime = gather_heads(args.heads), TorchRuntime(bundle, args.bundle)
         predictions = {}
@@ -187,7 +271,11 @@ def main() -> None:
         figures["heads"] = judge_heads(bundle, predictions, heads)
         figures["mni152_white_matter_dice"] = judge_white_matter(bundle, predictions["mni152"])
         if args.deepbet:
-            figures["deepbet"] = judge_against_deepbet(args.deepbet, heads, predictions)
+            taken = {n: h for n, h in heads.items() if predictions[n].refusal is None}
+            masks = {n: mask_brain(runtime, bundle, head) for n, head in taken.items()}
+            figures["deepbet"] = judge_against_deepbet(args.deepbet, heads, predictions, masks)
+        averages = [n for n in ("mni152", "ch2.nii.gz") if n in heads]
+        figures["again"] = {n: judge_again(runtime, bundle, heads[n], args.seed) for n in averages}
         if args.answers:
             np.savez_compressed(args.answers, **{n: p.labels for n, p in predictions.items()})
     args.out.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")

@@ -3,8 +3,8 @@
     python package.py --figures ../evaluation/figures.json --bundle ..
 
 A structure is among the outputs when its Dice on the held-out maps, painted with random T1-like
-contrast, reaches THRESHOLD on the left and on the right. Grey matter of the
-cerebrum that does not is one label with the cortex.
+contrast, reaches THRESHOLD on the left and on the right. What does not has no
+label of its own (`MERGED`, `STANDS_ALONE`).
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from pathlib import Path
 from anatomy import CHANNEL_COUNT, CLASS_COUNT, NAMES, STRUCTURES
 
 THRESHOLD = 0.70
-VERSION = "0.1.1"
+VERSION = "0.2.0"
 WIDTHS = (16, 32, 64, 128, 192)
 
 MERGED = {"inferior_lateral_ventricle": "lateral_ventricle"}
-"""Too thin at 2 mm to stand alone; part of the other by anatomy."""
+"""Part of the other by anatomy, where it is not good enough alone."""
 GREY, CORTEX = "cerebral_grey_matter", "cerebral_cortex"
 JOIN_GREY = ("putamen", "pallidum", "hippocampus", "amygdala", "accumbens")
-"""Cerebral grey matter too: what is not good enough alone is one label with the cortex."""
+"""Cerebral grey matter too."""
+STANDS_ALONE = {"putamen", "hippocampus"}
+"""With these among the outputs, cortex is cortex alone and what is not good enough has no label;
+without one of them, what is not good enough is one label with the cortex."""
 NEVER = {"csf"}
 """Learnt so that the brain has a border; the maps' CSF reaches into the spine: no output."""
 
@@ -36,6 +39,9 @@ CODES: dict[str, tuple[str, str, str, str, tuple[int, int, int]]] = {
         "cerebral cortex", "40146001", "SCT", "Cerebral Gray Matter", (205, 62, 78)),
     "lateral_ventricle": (
         "lateral ventricle", "66720007", "SCT", "Lateral Ventricle", (120, 18, 134)),
+    "inferior_lateral_ventricle": (
+        "inferior horn of the lateral ventricle", "78550004", "SCT",
+        "Temporal Horn of Lateral Ventricle", (196, 58, 250)),
     "cerebellum_white_matter": (
         "cerebellar white matter", "33060004", "SCT", "Cerebellar White Matter", (220, 248, 164)),
     "cerebellum_cortex": (
@@ -62,6 +68,7 @@ CHINESE = {
     "cerebral_white_matter": "大脑白质",
     "cerebral_cortex": "大脑皮质",
     "lateral_ventricle": "侧脑室",
+    "inferior_lateral_ventricle": "侧脑室下角",
     "cerebellum_white_matter": "小脑白质",
     "cerebellum_cortex": "小脑皮质",
     "thalamus": "丘脑",
@@ -84,7 +91,7 @@ def choose(dice: dict[str, dict[str, float]]) -> list[str]:
     """Give the structures that are good enough, in the network's order."""
     kept = []
     for name in NAMES[1:]:
-        if name in MERGED or name in NEVER:
+        if name in NEVER:
             continue
         sides = (name, f"left_{name}", f"right_{name}")
         if min(dice[key]["t1_like"] for key in sides if key in dice) >= THRESHOLD:
@@ -96,7 +103,8 @@ def write_labels(kept: list[str], dice: dict[str, dict[str, float]]) -> tuple[st
     """Give the [[labels]] tables and what every class becomes."""
     tables, becomes = [], {"background": [0]}
     value = 0
-    joined = [name for name in JOIN_GREY if name not in kept and CORTEX in kept]
+    alone = set(kept) >= STANDS_ALONE or CORTEX not in kept
+    joined = [] if alone else [name for name in JOIN_GREY if name not in kept]
     for plain, _, right in STRUCTURES:
         if plain not in kept:
             continue
@@ -122,7 +130,8 @@ def write_labels(kept: list[str], dice: dict[str, dict[str, float]]) -> tuple[st
             ]
             tables.append("\n".join(lines))
     for name, other in MERGED.items():
-        becomes[name] = becomes.get(other, [0])
+        if name not in kept:
+            becomes[name] = becomes.get(other, [0])
     becomes |= dict.fromkeys(joined, becomes.get(CORTEX, [0]))
     return "\n\n".join(tables), [becomes.get(name, [0]) for name in NAMES]
 

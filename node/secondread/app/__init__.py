@@ -137,7 +137,7 @@ def _run_pipeline(settings: Settings, ledger: Ledger, spool: Spool, stop: thread
         device_serial=study_key("device", read_secret(settings.data_dir)),
         rules=settings.rules,
         models=MappingProxyType({model.id: model for model in settings.models}),
-        manifests=load_models(settings.models),
+        manifests=load_models(settings.models, settings.packages),
         peers=peers.by_name,
         decoder=decoder,
         destinations=MappingProxyType(destinations),
@@ -151,7 +151,8 @@ def _run_pipeline(settings: Settings, ledger: Ledger, spool: Spool, stop: thread
     complete = Complete(place, archives)
     try:
         for manifest in list(place.manifests.values())[:1]:
-            engine.warm(manifest.id, str(manifest.folder), manifest.digest)
+            folder = str(manifest.folder)
+            engine.warm(manifest.id, folder, manifest.digest, manifest.builds_on)
         archives.start()
         timers.every(_QUIET_POLL_S, "complete studies", complete.step)
         timers.every(CHECK_S, "configuration of peers", peers.check)

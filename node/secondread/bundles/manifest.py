@@ -11,8 +11,10 @@ from secondread.bundles.entry import Entry
 from secondread.bundles.input import InputEnvelope, read_input
 from secondread.bundles.output import Output, read_output
 from secondread.bundles.package import MANIFEST_NAME, Package, faults_of, read_package, verify
+from secondread.bundles.upstream import Pin, read_upstream
 from secondread.domain.answer import Declared
 from secondread.domain.code import Code
+from secondread.domain.engine import Upstream
 from secondread.errors import ManifestError
 
 __all__ = ["MANIFEST_NAME", "Label", "Manifest", "read_manifest", "verify"]
@@ -50,6 +52,9 @@ class Manifest:
         digest: sha256 over ``model.toml``, which itself names the digest of every other file.
         raw: the parsed file, for the runtime's own tables.
         output: what it answers besides its label map.
+        upstream: the models that it names in ``[[upstream]]``.
+        builds_on: all that it builds on and where that lies, what others need first; filled in by
+            ``bundles.registry``.
     """
 
     id: str
@@ -69,6 +74,8 @@ class Manifest:
     digest: str
     raw: Mapping[str, Any]
     output: Output = field(default_factory=Output)
+    upstream: tuple[Pin, ...] = ()
+    builds_on: tuple[Upstream, ...] = ()
 
     @property
     def declared(self) -> Declared:
@@ -118,6 +125,7 @@ def _build(package: Package) -> Manifest:
         digest=package.digest,
         raw=raw,
         output=output,
+        upstream=read_upstream(raw.get("upstream", []), package.id),
     )
 
 

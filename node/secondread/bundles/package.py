@@ -16,7 +16,7 @@ from secondread.errors import ManifestError
 MANIFEST_NAME = "model.toml"
 _SECTIONS = {
     *("model", "input", "runtime", "preprocessing", "envelope"),
-    *("output", "files", "labels"),
+    *("output", "files", "labels", "upstream"),
 }
 
 
@@ -83,9 +83,14 @@ def read_package(folder: Path) -> Package:
             runtime=str(raw["runtime"]["kind"]),
             files=dict(raw["files"]),
             folder=folder,
-            digest=hashlib.sha256(content).hexdigest(),
+            digest=digest_of(content),
             raw=raw,
         )
+
+
+def digest_of(content: bytes) -> str:
+    """What a package is known by: sha256 over the bytes of its ``model.toml``."""
+    return hashlib.sha256(content).hexdigest()
 
 
 @contextmanager

@@ -16,10 +16,12 @@ import typer
 
 from secondread import __version__
 from secondread.cli import (
+    compare,
     config,
     crosswalk,
     destination,
     doctor,
+    evaluate,
     export,
     gate,
     model,
@@ -30,6 +32,7 @@ from secondread.cli import (
     send,
     serve,
     study,
+    train,
 )
 from secondread.cli.output import print_error, print_json
 from secondread.errors import (
@@ -60,6 +63,9 @@ app.add_typer(notify.app, name="notify")
 app.add_typer(study.app, name="study")
 app.add_typer(rule.app, name="rule")
 app.add_typer(model.app, name="model")
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("gate")(gate.gate)
 app.command("export")(export.export)
 app.add_typer(crosswalk.app, name="crosswalk")

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from secondread.cli.model_card import show_card
+from secondread.cli.model_export import export_model, sign_model
+from secondread.cli.model_find import imported_packages, load_if_any, terms_of
+from secondread.cli.model_import import import_model
+from secondread.cli.model_switch import disable_model, enable_model
+from secondread.cli.model_test import test_model
 from secondread.cli.options import ConfigOption, JsonOption
 from secondread.config.settings import Settings
 from secondread.domain.network import ModelReference
 from secondread.errors import EXIT_FAILED, ManifestError, NotFoundError
+
+if TYPE_CHECKING:
+    from secondread.domain.packages import PackageTerms
 
 app = typer.Typer(help="The models of this node.", no_args_is_help=True)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """One model, as its package and the configuration say; ``fault`` is empty where it is sound."""
+    """One model, as its package and the configuration say; ``fault`` is empty where it is sound.
+
+    ``signature`` says who vouches for it.
+    """
 
     id: str
     version: str
@@ -30,6 +42,16 @@ class ModelState:
     folder: str
     digest: str
     fault: str
+    signature: str = ""
+
+
+app.command("test")(test_model)
+app.command("card")(show_card)
+app.command("import")(import_model)
+app.command("export")(export_model)
+app.command("sign")(sign_model)
+app.command("enable")(enable_model)
+app.command("disable")(disable_model)
 
 
 @app.command("list")
@@ -75,7 +97,7 @@ def verify_models(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare every file of a model package with its digest."""
+    """Compare every file of a model package with its digest, and look at its signature."""
     from secondread.cli.output import print_error, print_json, print_line
 
     states = _wanted(model, config)
@@ -86,7 +108,9 @@ def verify_models(
             print_error(state.fault)
         else:
             print_line(
-                f"{state.id} {state.version} is sound (sha256 {state.digest[:12]}…).", style="green"
+                f"{state.id} {state.version} is sound (sha256 {state.digest[:12]}…); "
+                f"{state.signature}.",
+                style="green",
             )
     if any(state.fault for state in states):
         raise typer.Exit(EXIT_FAILED)
@@ -96,44 +120,57 @@ def _wanted(model: str | None, config: Path | None) -> tuple[ModelState, ...]:
     from secondread.config.load import load
 
     if model is not None and Path(model).is_dir():
-        return (inspect_model(ModelReference("", model, ""), switched_on=False),)
+        settings = load_if_any(config)
+        others = settings.models if settings else ()
+        terms = Terms(terms_of(settings), others)
+        return (inspect_model(ModelReference("", model, ""), terms, switched_on=False),)
     states = tuple(inspect_models(load(config)))
     if model is None:
         chosen = tuple(state for state in states if state.switched_on)
         if not chosen:
             raise NotFoundError("No model is switched on; add one to [[models]].")
         return chosen
-    chosen = tuple(state for state in states if state.id == model)
+    chosen = tuple(state for state in states if model in (state.id, Path(state.folder).name))
     if not chosen:
         known = ", ".join(state.id for state in states) or "none"
         raise NotFoundError(f"There is neither a model nor a folder '{model}'; models: {known}.")
     return chosen
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is asked of a package, and the models among which it finds what it builds on."""
+
+    packages: PackageTerms
+    others: Sequence[ModelReference]
+
+
 def inspect_models(settings: Settings) -> Iterator[ModelState]:
-    """All models: those that are switched on, then those that come with SecondRead."""
+    """All models: those switched on, imported ones, and those that come with SecondRead."""
     from secondread.bundles.registry import first_party_models
 
+    terms = Terms(settings.packages, settings.models)
     for reference in settings.models:
-        yield inspect_model(reference, switched_on=True)
+        yield inspect_model(reference, terms, switched_on=True)
     configured = {Path(reference.path).resolve() for reference in settings.models}
-    for folder in first_party_models():
+    for folder in (*imported_packages(settings), *first_party_models()):
         if folder.resolve() not in configured:
-            reference = ModelReference(folder.name, str(folder), "")
-            yield inspect_model(reference, switched_on=False)
+            yield inspect_model(ModelReference("", str(folder), ""), terms, switched_on=False)
 
 
-def inspect_model(reference: ModelReference, *, switched_on: bool) -> ModelState:
+def inspect_model(reference: ModelReference, terms: Terms, *, switched_on: bool) -> ModelState:
     """Read and verify one model; what is wrong becomes its fault."""
-    from secondread.bundles.manifest import read_manifest, verify
-    from secondread.bundles.registry import load_model
+    from secondread.bundles.manifest import read_manifest
+    from secondread.bundles.registry import load_manifest, load_model
+    from secondread.bundles.signature import check_signature
 
     try:
         if switched_on:
-            manifest = load_model(reference)
+            manifest = load_model(reference, terms.packages, terms.others)
         else:
             manifest = read_manifest(Path(reference.path))
-            verify(manifest)
+            manifest = load_manifest(manifest, terms.packages, terms.others)
+        vouched = check_signature(manifest.folder, manifest.digest, terms.packages)
     except ManifestError as error:
         return ModelState(
             id=reference.id or Path(reference.path).name,
@@ -156,4 +193,5 @@ def inspect_model(reference: ModelReference, *, switched_on: bool) -> ModelState
         folder=reference.path,
         digest=manifest.digest,
         fault="",
+        signature=vouched.sentence,
     )

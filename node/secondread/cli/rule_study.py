@@ -85,6 +85,15 @@ def _of_ledger(settings: Settings, key: str) -> Subject:
 
 
 def _of_folder(folder: Path, peer: str) -> Sequence[Subject]:
+    return tuple(subject for subject, _ in read_folder(folder, peer))
+
+
+def read_folder(folder: Path, peer: str) -> Sequence[tuple[Subject, Sequence[Instance]]]:
+    """Every study in a folder of DICOM files with its objects, as if ``peer`` had sent them.
+
+    Raises:
+        NotFoundError: there are no DICOM images.
+    """
     from secondread.assembly.series import read_study
     from secondread.assembly.summary import summarize
 
@@ -102,7 +111,8 @@ def _of_folder(folder: Path, peer: str) -> Sequence[Subject]:
             item.series_instance_uid: summarize(item) for item in read_study(instances, folder)
         }
         name = f"'{folder}'" if len(studies) == 1 else f"'{folder}', study {uid}"
-        subjects.append(Subject(name, _study(uid, peer, len(instances)), _ordered(series)))
+        subject = Subject(name, _study(uid, peer, len(instances)), _ordered(series))
+        subjects.append((subject, instances))
     return subjects
 
 

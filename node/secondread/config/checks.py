@@ -12,6 +12,7 @@ from secondread.config.faults import Fault, unknown_name
 from secondread.config.fetch_checks import check_fetch, fetch_remarks
 from secondread.config.first_party import first_party_folder, first_party_ids
 from secondread.config.notify_checks import check_notify, check_worklists, notify_remarks
+from secondread.config.packages_checks import check_packages, package_remarks
 from secondread.config.positions import KeyPath
 from secondread.config.references import named_peers
 from secondread.config.remark import Remark
@@ -36,6 +37,7 @@ def cross_check(source: Source, tables: Tables) -> Iterator[Fault]:
     yield from check_notify(source, tables, _names(source, "destinations"))
     yield from check_worklists(source, tables, _names(source, "destinations"))
     yield from check_fetch(source, tables)
+    yield from check_packages(source, tables)
     for index, model in enumerate(tables.rows["models"]):
         if isinstance(model, ModelRow):
             yield from _absent_model(source, index, model)
@@ -126,6 +128,7 @@ def _remarks(settings: Settings) -> Iterator[Remark]:
     yield from results_remarks(settings)
     yield from notify_remarks(settings)
     yield from fetch_remarks(settings)
+    yield from package_remarks(settings)
     if settings.crosswalk_key_file.is_relative_to(settings.data_dir):
         yield Remark(
             "The key of the crosswalk lies in data_dir: whoever copies that folder has both.",

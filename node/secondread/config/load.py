@@ -19,6 +19,7 @@ from secondread.config.faults import Fault, faults_error
 from secondread.config.fetch import to_fetch_terms
 from secondread.config.first_party import first_party_folder
 from secondread.config.notify import NotifyRow, to_listener
+from secondread.config.packages import PackagesSection, to_package_terms
 from secondread.config.retention import RetentionSection, to_retention
 from secondread.config.schema import (
     DicomSection,
@@ -133,6 +134,7 @@ def _settings(path: Path, tables: Tables) -> Settings:
         ),
         rules=tuple(_rule(row) for row in _rows(tables, "rules", RuleRow)),
         models=tuple(_model(row, folder) for row in _rows(tables, "models", ModelRow)),
+        packages=to_package_terms(_section(tables, "packages", PackagesSection), folder),
         listeners=tuple(
             to_listener(row, node.ae_title, tls, folder)
             for row in _rows(tables, "notify", NotifyRow)

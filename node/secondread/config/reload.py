@@ -37,6 +37,7 @@ PLACES: Mapping[str, str] = MappingProxyType(
         "destinations": "[[destinations]]",
         "rules": "[[rules]]",
         "models": "[[models]]",
+        "packages": "[packages]",
         "listeners": "[[notify]]",
         "worklists": "[[worklists]]",
         "slots": "slots in [inference]",

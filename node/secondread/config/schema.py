@@ -24,6 +24,7 @@ from secondread.config.destinations import (
 from secondread.config.exports import DeidSection, ExportRow
 from secondread.config.fetch import RuleFetch
 from secondread.config.notify import NotifyRow, NotifyWeb
+from secondread.config.packages import PackagesSection
 from secondread.config.results import DestinationResults
 from secondread.config.retention import RetentionSection
 from secondread.config.section import Section
@@ -330,6 +331,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(
         "dicom": DicomSection,
         "tls": TlsSection,
         "inference": InferenceSection,
+        "packages": PackagesSection,
         "retention": RetentionSection,
         "deid": DeidSection,
         "log": LogSection,

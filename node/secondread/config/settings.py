@@ -8,6 +8,7 @@ from pathlib import Path
 from secondread.domain.destination import Destination
 from secondread.domain.export import NamedExport
 from secondread.domain.network import ModelReference, Peer, Rule, TlsSettings
+from secondread.domain.packages import PackageTerms
 from secondread.domain.retention import Retention
 from secondread.domain.telling import Listener
 from secondread.domain.worklist import WorklistTerms
@@ -42,6 +43,7 @@ class Settings:
         destinations: where results can go.
         rules: which studies go to which model, and where their results go.
         models: the models that are switched on.
+        packages: whose model packages are taken.
         listeners: who else is told what happens.
         worklists: where others schedule work for the node.
         slots: models that run at a time.
@@ -76,6 +78,7 @@ class Settings:
     destinations: tuple[Destination, ...] = ()
     rules: tuple[Rule, ...] = ()
     models: tuple[ModelReference, ...] = ()
+    packages: PackageTerms = field(default_factory=PackageTerms)
     listeners: tuple[Listener, ...] = ()
     worklists: tuple[WorklistTerms, ...] = ()
     slots: int = 1

@@ -16,8 +16,8 @@ _TEMPLATE = """\
 #   secondread doctor          tries it out: ports, disk, models, peers
 #
 # A key that is left out has its default. Every key is explained in docs/configuration.md.
-# Keys of [node], [dicom], [tls], [inference], [retention], [deid] and [log] can be overridden by
-# the environment, for example SECONDREAD_DICOM__PORT=11113.
+# Keys of [node], [dicom], [tls], [inference], [packages], [retention], [deid] and [log] can be
+# overridden by the environment, for example SECONDREAD_DICOM__PORT=11113.
 
 [node]
 # The node's own AE title: what the scanners call.
@@ -62,6 +62,12 @@ slots = 1
 device = "cpu"
 # CPU threads of one model; 0 is all cores divided by the slots.
 threads = 0
+
+# Whose model packages are taken; 'secondread model verify' tells who signed one.
+[packages]
+require_signature = false          # true: only what one of these keys has signed
+trusted_keys = []                  # PEM files of Ed25519 public keys
+trust_first_party = true           # the models that come with SecondRead need no signature
 
 # How many days files are kept here; 0 is for ever. Nothing goes that is not safe where it was sent.
 [retention]

@@ -11,6 +11,15 @@ from secondread.domain.technical import AttributeValue
 
 
 @dataclass(frozen=True, slots=True)
+class Upstream:
+    """A model that has to run first: its id, the folder of its package and the package's digest."""
+
+    id: str
+    folder: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """What an engine is given: of the study the volume and what ``deid.boundary`` lets through.
 
@@ -29,6 +38,7 @@ class Task:
         attributes: what the manifest asks for and may be told, by name.
         images_folder: where the files ``0001.dcm`` … lie, of a model that needs them; else ''.
         declared: what the answer may hold besides the label map.
+        upstream: the models that run first on the same volume, in this order.
     """
 
     job_key: str
@@ -44,6 +54,7 @@ class Task:
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     images_folder: str = ""
     declared: Declared = field(default_factory=Declared)
+    upstream: tuple[Upstream, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

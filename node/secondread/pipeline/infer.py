@@ -101,6 +101,7 @@ class Infer:
             },
             images_folder=str(prepared.images_folder or ""),
             declared=manifest.declared,
+            upstream=manifest.builds_on,
         )
         ticket = self._engine.submit(task)
         self._flights[ticket] = _Flight(job, tuple(prepared.shape))

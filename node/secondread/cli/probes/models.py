@@ -12,14 +12,16 @@ from secondread.config.settings import Settings
 def probe_models(settings: Settings, devices: Path = Path("/dev")) -> Iterator[Finding]:
     """Verify every model that is switched on, and look for the card if one is asked for."""
     from secondread.bundles.registry import load_model
-    from secondread.errors import ManifestError
+    from secondread.errors import ConfigurationError, ManifestError
 
     for reference in settings.models:
         subject = f"model {reference.id}"
         try:
-            manifest = load_model(reference)
-        except ManifestError as error:
-            yield failure(subject, str(error), "Reinstall the model, or correct [[models]].")
+            manifest = load_model(reference, settings.packages, settings.models)
+        except (ConfigurationError, ManifestError) as error:
+            yield failure(
+                subject, str(error), "Reinstall the model, or correct [[models]] or [packages]."
+            )
             continue
         yield well(subject, f"{manifest.version} is sound, {len(manifest.labels)} structures.")
     if settings.device.startswith("cuda"):

@@ -7,13 +7,22 @@ import selectors
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
 from secondread.bundles.package import faults_of, read_package
-from secondread.domain.engine import Failed, Finished, Lost, Outcome, Slot, Task, Ticket
+from secondread.domain.engine import (
+    Failed,
+    Finished,
+    Lost,
+    Outcome,
+    Slot,
+    Task,
+    Ticket,
+    Upstream,
+)
 from secondread.errors import (
     DeadlineExceededError,
     ForbiddenActError,
@@ -59,11 +68,23 @@ class _Model:
     id: str
     folder: str
     digest: str
+    upstream: tuple[Upstream, ...] = ()
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """All that its worker may read."""
+        return (self.folder, *(one.folder for one in self.upstream))
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """What runs before it, as a message has it."""
+        return [[one.id, one.folder, one.digest] for one in self.upstream]
 
 
-def _model(model_id: str, folder: str, digest: str) -> _Model:
+def _model(model_id: str, folder: str, digest: str, upstream: Sequence[Upstream]) -> _Model:
     # A link to it would lead nowhere in the file tree of a worker.
-    return _Model(model_id, str(Path(folder).resolve()), digest)
+    first = (replace(one, folder=str(Path(one.folder).resolve())) for one in upstream)
+    return _Model(model_id, str(Path(folder).resolve()), digest, tuple(first))
 
 
 @dataclass(slots=True, eq=False)
@@ -111,11 +132,17 @@ class LocalEngine:
             for place in self._places
         )
 
-    def warm(self, model_id: str, model_folder: str, model_digest: str) -> None:
+    def warm(
+        self,
+        model_id: str,
+        model_folder: str,
+        model_digest: str,
+        upstream: Sequence[Upstream] = (),
+    ) -> None:
         """Let every free worker load a model, so that the first study does not wait for it."""
         for place in self._places:
             if place.running is None:
-                self._load(place, _model(model_id, model_folder, model_digest))
+                self._load(place, _model(model_id, model_folder, model_digest, upstream))
 
     def submit(self, task: Task) -> Ticket:
         """Start a task in a free slot, preferably where its model is loaded.
@@ -123,7 +150,7 @@ class LocalEngine:
         Raises:
             ModelError: no slot is free, or the task cannot be started.
         """
-        model = _model(task.model_id, task.model_folder, task.model_digest)
+        model = _model(task.model_id, task.model_folder, task.model_digest, task.upstream)
         free = [place for place in self._places if place.running is None]
         if not free:
             raise ModelError("Every slot of the engine is busy.")
@@ -150,6 +177,7 @@ class LocalEngine:
                 parts=list(exchange.parts),
                 label_count=task.declared.probabilities,
                 maps=list(task.declared.maps),
+                upstream=model.rows,
             ),
             exchange.files,
         )
@@ -186,7 +214,7 @@ class LocalEngine:
             memory_mib = int(package.raw["runtime"]["memory_mib"])
         launch = Launch(
             program=(*self._program, self._device),
-            readable=(model.folder, *self._scripts()),
+            readable=(*model.folders, *self._scripts()),
             device=self._device,
             threads=self._threads,
             limits=limits_of(memory_mib, self._threads, self._device),
@@ -204,7 +232,7 @@ class LocalEngine:
         except ModelError as error:
             log.warning("a model could not be loaded", slot=place.name, reason=str(error))
             return
-        worker.send(Assignment("", 0, model.folder, model.digest, []))
+        worker.send(Assignment("", 0, model.folder, model.digest, [], upstream=model.rows))
 
     def _stop(self, place: _Place, *, lost: bool = False) -> int:
         """Empty a slot; gives the exit status of its worker."""

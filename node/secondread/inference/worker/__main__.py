@@ -29,6 +29,7 @@ from secondread.errors import (
     SecondReadError,
 )
 from secondread.inference.said import as_rows
+from secondread.inference.worker.chain import LoadedChain, load_chain
 from secondread.inference.worker.exchange import (
     open_images,
     open_volume,
@@ -50,13 +51,13 @@ from secondread.inference.worker.messages import (
     fits,
     send,
 )
-from secondread.inference.worker.model import RUNTIMES, Builder, LoadedModel, load_model
+from secondread.inference.worker.model import RUNTIMES, Builder
 from secondread.inference.worker.prediction import Prediction
 
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FULL = {errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EMFILE}
-# How PyTorch says that it is out of memory, in a RuntimeError.
-_OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
+# How PyTorch says that it is out of memory, in a RuntimeError, and how ONNX Runtime does.
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "std::bad_alloc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +77,13 @@ def main(device: str, runtimes: Mapping[str, Builder] = RUNTIMES) -> None:
         signal.signal(number, signal.SIG_IGN)
     inbox: queue.SimpleQueue[_Work] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(channel, inbox), daemon=True).start()
-    loaded: LoadedModel | None = None
+    loaded: LoadedChain | None = None
     while True:
         work = inbox.get()
         assignment = work.assignment
         try:
             if loaded is None:
-                folder = Path(assignment.model_folder)
-                loaded = load_model(folder, assignment.model_digest, device, runtimes)
+                loaded = load_chain(_chain(assignment), device, runtimes)
             answer = _run(loaded, work)
         except Exception as error:
             # Whatever somebody's model does wrong, the engine hears it as a sentence.
@@ -106,7 +106,13 @@ def _read(channel: socket.socket, inbox: queue.SimpleQueue[_Work]) -> None:
         inbox.put(_Work(decode(packet, Assignment), tuple(files)))
 
 
-def _run(loaded: LoadedModel, work: _Work) -> Answer:
+def _chain(assignment: Assignment) -> list[tuple[Path, str]]:
+    """Folders and digests of all that runs, the model itself last."""
+    first = [(Path(folder), digest) for _, folder, digest in assignment.upstream]
+    return [*first, (Path(assignment.model_folder), assignment.model_digest)]
+
+
+def _run(loaded: LoadedChain, work: _Work) -> Answer:
     assignment = work.assignment
     empty = Answer(assignment.job_key, assignment.attempt, "", [], "", "")
     if not work.files:

@@ -34,6 +34,7 @@ class Assignment:
         parts: what each of the descriptors is, in the order in which they come.
         label_count: how many labels a room for probabilities is for.
         maps: the maps that a room for maps is for, in their order there.
+        upstream: the models that run first, in this order: id, folder and digest of each.
     """
 
     job_key: str
@@ -45,6 +46,7 @@ class Assignment:
     parts: list[str] = field(default_factory=list)
     label_count: int = 0
     maps: list[str] = field(default_factory=list)
+    upstream: list[list[str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ class Runtime(Protocol):
     """Something that can run a model.
 
     One that has an attribute ``takes`` gets what it names there as arguments besides:
-    ``attributes``, by the names of ``domain.technical``, and ``images``, DICOM files by name.
+    ``attributes``, by the names of ``domain.technical``, ``images``, DICOM files by name, and
+    ``upstream``, by model id the ``Prediction`` of each model that the manifest names.
     """
 
     def predict(
@@ -55,15 +56,52 @@ def _torch(manifest: Mapping[str, Any], folder: Path, device: str) -> Runtime:
 
 
 def _classical(manifest: Mapping[str, Any], folder: Path, device: str) -> Runtime:
+    if "algorithm" in manifest["runtime"].get("options", {}):
+        from secondread.inference.worker.algorithms import build
+
+        return build(manifest)
     from secondread.inference.worker.runtimes.classical import ClassicalRuntime
 
     return ClassicalRuntime(manifest, folder, device)
 
 
+def _features(manifest: Mapping[str, Any], folder: Path, device: str) -> Runtime:
+    from secondread.inference.worker.runtimes.features import FeaturesRuntime
+
+    return FeaturesRuntime(manifest, folder, device)
+
+
+def _monai(manifest: Mapping[str, Any], folder: Path, device: str) -> Runtime:
+    from secondread.inference.worker.runtimes.monai import MonaiRuntime
+
+    return MonaiRuntime(manifest, folder, device)
+
+
+def _onnx(manifest: Mapping[str, Any], folder: Path, device: str) -> Runtime:
+    from secondread.inference.worker.runtimes.onnx import OnnxRuntime
+
+    return OnnxRuntime(manifest, folder, device)
+
+
+def _regions(manifest: Mapping[str, Any], folder: Path, device: str) -> Runtime:
+    from secondread.inference.worker.runtimes.regions import RegionsRuntime
+
+    return RegionsRuntime(manifest, folder, device)
+
+
 Builder = Callable[[Mapping[str, Any], Path, str], Runtime]
 """Makes a runtime from a manifest, the folder of its package and a device."""
 
-RUNTIMES: Mapping[str, Builder] = MappingProxyType({"classical": _classical, "torch": _torch})
+RUNTIMES: Mapping[str, Builder] = MappingProxyType(
+    {
+        "classical": _classical,
+        "features": _features,
+        "monai": _monai,
+        "onnx": _onnx,
+        "regions": _regions,
+        "torch": _torch,
+    }
+)
 
 
 def load_model(

@@ -36,6 +36,8 @@ class Prediction:
             labels; for a model whose manifest promises them, else None.
         maps: (slice, row, column) float32 by name, all that the manifest declares.
         answer: numbers, findings and places of those that the manifest declares.
+        label_values: number in ``labels`` by name, as the manifest has it; filled in for models
+            that build on this one.
 
     Whatever goes with a refusal is dropped.
     """
@@ -46,3 +48,4 @@ class Prediction:
     probabilities: NDArray[np.uint8] | None = None
     maps: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     answer: ModelAnswer = field(default_factory=ModelAnswer)
+    label_values: Mapping[str, int] = field(default_factory=dict)

@@ -3,7 +3,8 @@
 Keys of `model.toml` that this runtime reads::
 
     [runtime]              network, weights
-    [runtime.options]      precision = "bfloat16" | "float32"; mirror = true | false
+    [runtime.options]      precision = "bfloat16" | "float32"; mirror = true | false;
+                           numbers, see `secondread.inference.worker.runtimes.torch_measures`
     [runtime.options.network]      keyword arguments of the network
     [runtime.options.decoding]     classes, side_channel, single_piece,
                            keep_largest, connects, bridge_mm
@@ -20,7 +21,7 @@ pass, the next is centred on what the last one found, if that lies ``recentre_ab
 middle, or ``recentre_below_top_mm`` below its top.
 
 Where ``[output]`` promises probabilities, that of a label is the sum over the classes that become
-it, 0 where no label is looked for. Numbers, findings, places and maps this runtime does not give.
+it, 0 where no label is looked for. Findings, places and maps this runtime does not give.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from secondread.errors import ManifestError
 from secondread.inference.worker import canonical, envelope
 from secondread.inference.worker.networks import build
 from secondread.inference.worker.prediction import Prediction
+from secondread.inference.worker.runtimes import torch_measures
 
 __all__ = ["TorchRuntime"]
 
@@ -68,7 +70,8 @@ class TorchRuntime:
                 weights that do not fit the network.
         """
         runtime = manifest["runtime"]
-        options = runtime["options"]
+        self._options = options = runtime["options"]
+        torch_measures.check_options(options)
         self._device = torch.device(device)
         self._precision = PRECISIONS.get(options.get("precision", "float32"))
         if self._precision is None:
@@ -143,7 +146,8 @@ class TorchRuntime:
             labels[at] = self._decide(rows)
             if probabilities is not None:
                 probabilities[:, *at] = self._weigh(rows)
-        return Prediction(labels, None, checks, probabilities)
+        numbers = torch_measures.answer(classes, grid.spacing_mm, self._options)
+        return Prediction(labels, None, checks, probabilities, answer=numbers)
 
     def _room(self, shape: tuple[int, int, int]) -> NDArray[np.uint8] | None:
         if not self._gives_probabilities:

@@ -1,0 +1,119 @@
+"""``secondread model test``: one model, once, contained as it is in the node; nothing is sent."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from secondread.cli.model_find import ModelArgument, find_package, load_if_any, terms_of
+from secondread.cli.options import ConfigOption, JsonOption
+from secondread.errors import EXIT_FAILED, UsageError
+
+if TYPE_CHECKING:
+    from secondread.bundles.manifest import Manifest
+    from secondread.cli.model_trial import Trial
+    from secondread.config.settings import Settings
+
+_AXES = 3
+_NO_LIMIT = 1e30
+
+
+def test_model(
+    model: ModelArgument,
+    study: Annotated[
+        Path | None,
+        typer.Option("--study", help="A folder with a study's DICOM files.", show_default=False),
+    ] = None,
+    volume: Annotated[
+        Path | None,
+        typer.Option(
+            "--volume", help="An array, .npy, (slice, row, column), axial.", show_default=False
+        ),
+    ] = None,
+    spacing: Annotated[
+        str,
+        typer.Option("--spacing", help="Voxel sides of --volume in mm: slice,row,column."),
+    ] = "1,1,1",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a model once on images that are at hand, contained as in the node; nothing is sent."""
+    from secondread.cli.model_trial import Trial, prepare_array, prepare_study, run_once
+    from secondread.observe.logging import configure
+
+    if (study is None) is (volume is None):
+        raise UsageError("Give the images: either --study FOLDER or --volume FILE.npy.")
+    configure("model-test", level="warning", output="console")
+    settings = load_if_any(config)
+    folder = find_package(settings, model)
+    manifest = _loaded(settings, folder)
+    device = settings.device if settings else "cpu"
+    with tempfile.TemporaryDirectory(prefix="secondread-test-") as made:
+        work = Path(made) / "job"
+        if study is not None:
+            refusal = prepare_study(study, manifest, work)
+        else:
+            assert volume is not None
+            refusal = prepare_array(volume, _sides(spacing), work)
+        if refusal:
+            trial = Trial(manifest.id, manifest.version, refusal=refusal)
+        else:
+            trial = run_once(manifest, work, device)
+    _report(trial, as_json)
+
+
+def _loaded(settings: Settings | None, folder: Path) -> Manifest:
+    from secondread.bundles.manifest import read_manifest
+    from secondread.bundles.registry import load_model
+    from secondread.domain.network import ModelReference
+
+    reference = ModelReference(read_manifest(folder).id, str(folder), "RESEARCH")
+    return load_model(reference, terms_of(settings), settings.models if settings else ())
+
+
+def _sides(text: str) -> tuple[float, ...]:
+    try:
+        sides = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        sides = ()
+    if len(sides) != _AXES or not all(0 < side < float("inf") for side in sides):
+        raise UsageError("--spacing is three numbers in mm, such as 1.5,0.9,0.9.")
+    return sides
+
+
+def _limits(low: float, high: float) -> str:
+    """In words; an end that is as far away as a float32 goes is none."""
+    ends = (("from", low), ("to", high))
+    said = [f"{word} {end:g}" for word, end in ends if abs(end) < _NO_LIMIT]
+    return " ".join(said) or "any"
+
+
+def _report(trial: Trial, as_json: bool) -> None:
+    from secondread.cli.output import print_error, print_json, print_line, print_table
+
+    if as_json:
+        print_json(trial)
+    elif trial.fault:
+        print_error(trial.fault)
+    elif trial.refusal:
+        print_line(f"Not analysed by {trial.model} {trial.version}: {trial.refusal}")
+    else:
+        print_line(
+            f"{trial.model} {trial.version} answered in {trial.seconds:.1f} s; nothing was sent."
+        )
+    if not as_json and trial.volumes_ml:
+        rows = [(name, f"{volume:.1f} mL") for name, volume in trial.volumes_ml]
+        print_table(("STRUCTURE", "VOLUME"), rows)
+    if not as_json and trial.numbers:
+        print_table(("NUMBER", "VALUE"), [(name, f"{value:g}") for name, value in trial.numbers])
+    if not as_json and trial.checks:
+        rows_of_checks = [
+            (name, f"{value:g}", _limits(low, high), "ok" if passed else "fail")
+            for name, value, low, high, passed in trial.checks
+        ]
+        print_table(("CHECK", "VALUE", "LIMITS", ""), rows_of_checks)
+    if trial.fault or trial.refusal:
+        raise typer.Exit(EXIT_FAILED)

@@ -1,0 +1,1 @@
+"""Learning: cases, folds, estimators, training and evaluation of models."""

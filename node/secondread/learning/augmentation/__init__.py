@@ -1,0 +1,1 @@
+"""Augmentation: random changes of what a network is taught by."""

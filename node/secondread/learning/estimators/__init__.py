@@ -1,0 +1,1 @@
+"""Estimators: what learns from features, and is kept as ONNX."""

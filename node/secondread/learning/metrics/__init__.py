@@ -1,0 +1,1 @@
+"""Figures of a model: how good its segmentations and its probabilities are."""

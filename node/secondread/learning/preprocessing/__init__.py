@@ -1,0 +1,1 @@
+"""Preprocessing: images and tables brought to one scale before they teach."""

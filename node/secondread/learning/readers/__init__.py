@@ -1,0 +1,1 @@
+"""Readers: from a folder or a table to cases."""

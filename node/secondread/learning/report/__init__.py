@@ -1,0 +1,1 @@
+"""A report of an evaluation or a comparison: one HTML file that needs nothing else."""

@@ -1,0 +1,1 @@
+"""Training of networks: resumable, and the same on every run of a recipe."""

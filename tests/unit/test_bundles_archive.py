@@ -1,0 +1,253 @@
+"""Packages that come as a folder or an archive, and those that leave as one."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from secondread.bundles import archive
+from secondread.bundles.archive import export_package, import_package
+from secondread.bundles.manifest import read_manifest
+from secondread.domain.packages import PackageTerms
+from secondread.errors import ManifestError
+
+SAMPLE = Path(__file__).resolve().parents[1] / "models" / "bright_head"
+TERMS = PackageTerms()
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A package with a file that its manifest names, a card, and something that is none of it."""
+    folder = tmp_path / "package"
+    shutil.copytree(SAMPLE, folder)
+    weights = b"weights" * 1000
+    (folder / "parts").mkdir()
+    (folder / "parts" / "w.bin").write_bytes(weights)
+    text = (folder / "model.toml").read_text()
+    line = f'"parts/w.bin" = "{hashlib.sha256(weights).hexdigest()}"'
+    (folder / "model.toml").write_text(text.replace("[files]", f"[files]\n{line}"))
+    (folder / "README.md").write_text("# A card\n")
+    (folder / "notes.txt").write_text("left out")
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "models"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def as_zip(folder: Path, target: Path) -> None:
+    with zipfile.ZipFile(target, "w") as made:
+        for name, content in contents(folder).items():
+            made.writestr(name, content)
+
+
+def as_tar(folder: Path, target: Path) -> None:
+    with tarfile.open(target, "w:gz") as made:
+        made.add(folder, "bright_head")
+
+
+def as_folder(folder: Path, target: Path) -> None:
+    shutil.copytree(folder, target)
+
+
+@pytest.mark.parametrize("pack", [as_folder, as_zip, as_tar])
+def test_a_package_is_put_under_its_id_and_version(
+    package: Path, root: Path, tmp_path: Path, pack: Callable[[Path, Path], None]
+) -> None:
+    source = tmp_path / "sent"
+    pack(package, source)
+    before = os.umask(0o077)
+    try:
+        made = import_package(source, root, TERMS)
+    finally:
+        os.umask(before)
+    assert made.new
+    assert {oct(path.stat().st_mode & 0o777) for path in made.manifest.folder.rglob("*")} == {
+        "0o755",
+        "0o644",
+    }
+    assert made.manifest.folder == root / "bright_head-1.0.0"
+    expected = contents(package)
+    del expected["notes.txt"]
+    assert contents(made.manifest.folder) == expected
+    assert [path.name for path in root.iterdir()] == ["bright_head-1.0.0"]
+    assert not import_package(source, root, TERMS).new
+
+
+def test_an_export_is_the_same_each_time_and_comes_in_again(
+    package: Path, root: Path, tmp_path: Path
+) -> None:
+    one, other = tmp_path / "one.zip", tmp_path / "other.zip"
+    names = export_package(read_manifest(package), one)
+    (package / "model.toml").touch()
+    export_package(read_manifest(package), other)
+    assert one.read_bytes() == other.read_bytes()
+    assert names == ("README.md", "model.toml", "parts/w.bin")
+    digest = read_manifest(package).digest
+    assert import_package(one, root, TERMS, digest).manifest.digest == digest
+    with pytest.raises(FileExistsError):
+        export_package(read_manifest(package), one)
+
+
+def test_another_package_of_the_same_name_is_never_overwritten(package: Path, root: Path) -> None:
+    import_package(package, root, TERMS)
+    before = contents(root)
+    path = package / "model.toml"
+    path.write_text(path.read_text().replace("high = 700.0", "high = 701.0"))
+    with pytest.raises(ManifestError, match="another package that calls itself bright_head 1.0.0"):
+        import_package(package, root, TERMS)
+    assert contents(root) == before
+
+
+def refused(source: Path, root: Path, match: str, digest: str = "") -> None:
+    """It is refused, and nothing is left behind in the folder or beside it."""
+    beside = set(root.parent.parent.iterdir()) | {root.parent}
+    with pytest.raises(ManifestError, match=match):
+        import_package(source, root, TERMS, digest)
+    assert list(root.iterdir()) == []
+    assert set(root.parent.parent.iterdir()) == beside
+
+
+def test_the_wrong_digest(package: Path, root: Path) -> None:
+    refused(package, root, "another package than the one that was asked for", "0" * 64)
+
+
+def test_a_changed_file(package: Path, root: Path) -> None:
+    (package / "parts" / "w.bin").write_bytes(b"other weights")
+    refused(package, root, "has changed")
+
+
+def test_a_wrong_signature(package: Path, root: Path) -> None:
+    (package / "model.toml.sig").write_text("nonsense")
+    refused(package, root, "is damaged")
+
+
+def test_a_demanded_signature_that_is_not_there(package: Path, root: Path) -> None:
+    with pytest.raises(ManifestError, match="has no signature"):
+        import_package(package, root, PackageTerms(require_signature=True))
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "..\\evil", "c:evil"])
+def test_an_archive_that_climbs_out(package: Path, root: Path, tmp_path: Path, name: str) -> None:
+    source = tmp_path / "evil.zip"
+    as_zip(package, source)
+    with zipfile.ZipFile(source, "a") as made:
+        entry = zipfile.ZipInfo()
+        entry.filename = name
+        made.writestr(entry, b"x")
+    refused(source, root, "outside its folder")
+
+
+def test_a_manifest_that_climbs_out(package: Path, root: Path) -> None:
+    path = package / "model.toml"
+    path.write_text(path.read_text().replace("[files]", f'[files]\n"../x" = "{"0" * 64}"'))
+    (package.parent / "x").write_bytes(b"x")
+    refused(package, root, "outside its folder")
+
+
+def test_a_link_in_a_folder(package: Path, root: Path) -> None:
+    (package / "README.md").unlink()
+    (package / "README.md").symlink_to("/etc/hostname")
+    refused(package, root, "is a link")
+
+
+def test_a_linked_folder(package: Path, root: Path) -> None:
+    shutil.move(package / "parts", package.parent / "elsewhere")
+    (package / "parts").symlink_to(package.parent / "elsewhere")
+    refused(package, root, "is a link")
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_a_link_or_a_device_in_a_tar(
+    package: Path, root: Path, tmp_path: Path, kind: bytes
+) -> None:
+    source = tmp_path / "sent.tar.gz"
+    with tarfile.open(source, "w:gz") as made:
+        made.add(package, ".")
+        entry = tarfile.TarInfo("LICENSE")
+        entry.type, entry.linkname = kind, "/etc/hostname"
+        made.addfile(entry)
+    refused(source, root, "link or no plain file")
+
+
+def test_a_link_in_a_zip(package: Path, root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "sent.zip"
+    as_zip(package, source)
+    with zipfile.ZipFile(source, "a") as made:
+        entry = zipfile.ZipInfo("LICENSE")
+        entry.create_system, entry.external_attr = 3, 0o120777 << 16
+        made.writestr(entry, "/etc/hostname")
+    refused(source, root, "link or no plain file")
+
+
+def test_an_archive_that_grows_beyond_all_bounds(
+    package: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "bomb.zip"
+    as_zip(package, source)
+    with zipfile.ZipFile(source, "a", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("zeros", bytes(4_000_000))
+    assert source.stat().st_size < 50_000
+    monkeypatch.setattr(archive, "_BYTES_MAX", 1_000_000)
+    refused(source, root, "has more than")
+
+
+def test_too_many_files(
+    package: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "sent.tar.gz"
+    as_tar(package, source)
+    monkeypatch.setattr(archive, "_MEMBERS_MAX", 3)
+    refused(source, root, "more than 3 files")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_file_that_is_there_twice(package: Path, root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "twice.zip"
+    as_zip(package, source)
+    with zipfile.ZipFile(source, "a") as made:
+        made.writestr("model.toml", "")
+    refused(source, root, "twice")
+
+
+@pytest.mark.parametrize("name", ["../up", "a b", "", ".."])
+def test_a_name_that_makes_no_folder(package: Path, root: Path, name: str) -> None:
+    path = package / "model.toml"
+    text = path.read_text().replace('version = "1.0.0"', f'version = "{name}"')
+    path.write_text(text)
+    refused(package, root, "letters, digits and the signs")
+
+
+def damaged(content: bytes) -> Mapping[str, bytes]:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as made:
+        entry = tarfile.TarInfo("model.toml")
+        entry.size = len(content)
+        made.addfile(entry, io.BytesIO(content))
+    whole = packed.getvalue()
+    return {"cut": whole[: len(whole) // 2], "noise": b"\x00\x01" * 300}
+
+
+@pytest.mark.parametrize("kind", ["cut", "noise"])
+def test_a_file_that_is_no_sound_archive(root: Path, tmp_path: Path, kind: str) -> None:
+    source = tmp_path / "sent"
+    source.write_bytes(damaged((SAMPLE / "model.toml").read_bytes())[kind])
+    refused(source, root, "is damaged|neither a folder nor")

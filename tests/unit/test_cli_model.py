@@ -1,0 +1,306 @@
+"""``secondread model``: packages in, on, off and out, as a person does it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import structlog
+
+from secondread.cli.main import execute
+from secondread.config.load import examine, load
+from secondread.errors import (
+    EXIT_CONFIGURATION,
+    EXIT_DATA,
+    EXIT_FAILED,
+    EXIT_NO_INPUT,
+    EXIT_OK,
+    EXIT_USAGE,
+)
+from secondread.store import Ledger
+from tests.conftest import Acquisition
+from tests.unit.test_bundles_signature import KeyPair, make_keys
+
+SAMPLE = Path(__file__).resolve().parents[1] / "models" / "bright_head"
+TEXT = """\
+# Our node.
+[node]
+data_dir = "data"
+
+# Heads, since March.
+[[models]]
+id = "brain_mr"   # the built-in one
+
+# Where it goes.
+[[destinations]]
+name = "pacs"
+ae_title = "PACS"
+host = "pacs"
+port = 104
+
+[[rules]]
+name = "heads"
+model = "brain_mr"
+destinations = ["pacs"]
+"""
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A command sets up the logging of its process, which here is that of all tests."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    own = logging.getLogger("secondread")
+    own_level = own.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    own.setLevel(own_level)
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A configuration with one model, which a rule uses, and a ledger."""
+    file = tmp_path / "node.toml"
+    file.write_text(TEXT)
+    Ledger.open(tmp_path / "data").close()
+    return file
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(SAMPLE, tmp_path / "sent"))
+
+
+@pytest.fixture
+def vendor(tmp_path: Path) -> KeyPair:
+    return make_keys(tmp_path, "vendor")
+
+
+@pytest.fixture
+def run(path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """``run("list")``: exit code, standard output, standard error."""
+    monkeypatch.chdir(path.parent)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        config = [] if arguments[0] == "sign" else ["-c", str(path)]
+        code = execute(["model", *map(str, arguments), *config])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def demand_signatures(path: Path) -> None:
+    path.write_text(
+        path.read_text() + '\n[packages]\nrequire_signature = true\ntrusted_keys = ["vendor.pem"]\n'
+    )
+
+
+def test_a_package_comes_in_and_is_switched_on_and_off(path: Path, run: Run, package: Path) -> None:
+    code, out, _ = run("import", package)
+    assert code == EXIT_OK
+    assert "Imported bright_head 1.0.0, not signed; sha256 " in out
+    assert "secondread model enable bright_head-1.0.0" in out
+    code, out, _ = run("list")
+    assert "bright_head" in out
+    code, out, _ = run("enable", "bright_head")
+    assert code == EXIT_OK
+    assert "Switched on model 'bright_head' 1.0.0. Start the node anew" in out
+    assert "No rule uses it yet" in out
+    models = {model.id: model.path for model in load(path).models}
+    assert models["bright_head"] == str(path.parent / "data" / "models" / "bright_head-1.0.0")
+    assert TEXT.partition("# Where it goes.")[0].strip() in path.read_text()
+    assert "switched on already" in run("enable", "bright_head")[1]
+    assert run("verify")[0] == EXIT_OK
+    code, out, _ = run("disable", "bright_head")
+    assert code == EXIT_OK
+    assert path.read_text() == TEXT
+    with closing(Ledger.open(path.parent / "data")) as ledger, ledger.read() as view:
+        rows = view.trail.of_event("models-changed")
+    assert [row.detail["model"] for row in rows] == ["bright_head", "bright_head"]
+
+
+def test_a_newer_version_takes_the_place_of_the_old_one(
+    path: Path, run: Run, package: Path
+) -> None:
+    manifest = package / "model.toml"
+    run("import", package)
+    run("enable", "bright_head", "--qualification", "RESEARCH")
+    manifest.write_text(manifest.read_text().replace('"1.0.0"', '"1.1.0"'))
+    assert run("import", package)[0] == EXIT_OK
+    code, out, _ = run("enable", "bright_head-1.1.0")
+    assert code == EXIT_OK, out
+    paths = [model.path for model in load(path).models if model.id == "bright_head"]
+    assert [Path(one).name for one in paths] == ["bright_head-1.1.0"]
+    run("disable", "bright_head")
+    code, _, err = run("enable", "bright_head")
+    assert code == EXIT_USAGE
+    assert "bright_head-1.0.0, bright_head-1.1.0" in err
+
+
+def test_a_model_that_a_rule_uses_stays_on(path: Path, run: Run) -> None:
+    code, _, err = run("disable", "brain_mr")
+    assert code == EXIT_USAGE
+    assert "because [[rules]] 'heads' uses it" in err
+    assert run("disable", "lung")[0] == EXIT_NO_INPUT
+    assert path.read_text() == TEXT
+
+
+def test_what_is_not_sound_is_not_switched_on(path: Path, run: Run, package: Path) -> None:
+    code, _, err = run("enable", package, "--qualification", "PRODUCT")
+    assert code == EXIT_DATA
+    assert "for research only" in err
+    manifest = package / "model.toml"
+    manifest.write_text(manifest.read_text().replace("[files]", f'[files]\n"x" = "{"0" * 64}"'))
+    code, _, err = run("enable", package)
+    assert code == EXIT_DATA
+    assert "lacks its file 'x'" in err
+    assert path.read_text() == TEXT
+
+
+def test_where_signatures_are_demanded(
+    path: Path, run: Run, package: Path, vendor: KeyPair
+) -> None:
+    demand_signatures(path)
+    text = path.read_text()
+    for command in ("verify", "enable", "import"):
+        code, _, err = run(command, package)
+        assert code in {EXIT_FAILED, EXIT_DATA}
+        assert "has no signature, and [packages] demands one" in err
+    assert path.read_text() == text
+    code, out, _ = run("sign", package, "--key", vendor.private)
+    assert code == EXIT_OK
+    assert "Signed bright_head 1.0.0" in out
+    assert "; signed, " in run("verify", package)[1]
+    assert "; comes with SecondRead." in run("verify", "brain_mr")[1]
+    assert run("import", package)[0] == EXIT_OK
+    assert run("enable", "bright_head")[0] == EXIT_OK
+    (path.parent / "data" / "models" / "bright_head-1.0.0" / "model.toml.sig").unlink()
+    code, _, err = run("verify")
+    assert code == EXIT_FAILED
+    assert "has no signature" in err
+
+
+def test_keys_that_are_none_are_told_with_their_line(
+    path: Path, vendor: KeyPair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(vendor.private, path.parent / "vendor.pem")
+    demand_signatures(path)
+    assert execute(["config", "check", "-c", str(path)]) == EXIT_CONFIGURATION
+    said = "".join(capsys.readouterr())
+    assert "holds a private key" in said
+    assert "[packages]" in said
+
+
+def test_demands_that_nothing_could_meet(path: Path) -> None:
+    extra = "\n[packages]\nrequire_signature = true\ntrust_first_party = false\n"
+    path.write_text(TEXT + extra)
+    (fault,) = examine(path, {}).faults
+    assert "so that no model could run" in fault.sentence
+
+
+def test_an_export_is_imported_by_its_digest(path: Path, run: Run, package: Path) -> None:
+    code, out, _ = run("export", package, "--out", "made.zip", "--json")
+    assert code == EXIT_OK
+    digest = json.loads(out)["digest"]
+    with zipfile.ZipFile(path.parent / "made.zip") as made:
+        assert made.namelist() == ["bright_head-1.0.0/model.toml"]
+    assert run("export", package, "--out", "made.zip")[0] == EXIT_USAGE
+    assert run("import", "made.zip", "--digest", "12ab")[0] == EXIT_USAGE
+    code, _, err = run("import", "made.zip", "--digest", "0" * 64)
+    assert code == EXIT_DATA
+    assert digest in err
+    assert run("import", "made.zip", "--digest", digest)[0] == EXIT_OK
+
+
+def test_the_card(run: Run, package: Path) -> None:
+    assert run("card", package)[0] == EXIT_NO_INPUT
+    (package / "README.md").write_text("# A head\n\x1b[31mred\x1b[0m\n")
+    code, out, _ = run("card", package)
+    assert code == EXIT_OK
+    assert out == "# A head\n[31mred[0m\n"
+    assert "brain" in run("card", "brain_mr")[1].lower()
+
+
+def test_the_card_in_the_words_of_monai(run: Run, package: Path) -> None:
+    document = json.loads(run("card", package, "--metadata")[1])
+    assert document["version"] == "1.0.0"
+    assert document["intended_use"] == "Tests of the node"
+    formats = document["network_data_format"]
+    assert formats["inputs"]["image"]["modality"] == "MR"
+    assert formats["outputs"]["pred"]["channel_def"] == {
+        "0": "background",
+        "1": "brain",
+        "2": "left_thalamus",
+    }
+
+
+def head(folder: Path) -> Path:
+    """10 mL of thalamus in 1,000 mL of brain, 2 mm slices of 1 mm pixels."""
+    voxels = np.zeros((60, 120, 120), np.int16)
+    voxels[5:55, 10:110, 10:110] = 500
+    voxels[20:25, 40:60, 40:90] = 900
+    np.save(folder / "head.npy", voxels)
+    return folder / "head.npy"
+
+
+def test_a_model_is_tried_on_an_array(run: Run, package: Path, tmp_path: Path) -> None:
+    code, out, err = run(
+        *("test", package, "--volume", head(tmp_path), "--spacing", "2,1,1", "--json")
+    )
+    assert code == EXIT_OK, err
+    trial = json.loads(out)
+    assert trial["refusal"] == trial["fault"] == ""
+    assert dict(trial["volumes_ml"]) == pytest.approx({"brain": 990.0, "left_thalamus": 10.0})
+    before = set(tmp_path.iterdir())
+    code, out, _ = run("test", package, "--volume", tmp_path / "head.npy", "--spacing", "2,1,1")
+    assert code == EXIT_OK
+    assert "bright_head 1.0.0 answered in" in out
+    assert "left_thalamus" in out
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_model_is_tried_on_a_study(
+    run: Run, package: Path, head_series: Callable[..., Acquisition]
+) -> None:
+    series = head_series()
+    code, out, err = run("test", package, "--study", series.folder, "--json")
+    assert code == EXIT_OK, err
+    voxel_ml = 5.0 * 5.5 * 6.0 / 1000
+    inner = (series.voxels >= 700).sum() * voxel_ml
+    brain = (series.voxels >= 400).sum() * voxel_ml - inner
+    assert dict(json.loads(out)["volumes_ml"]) == pytest.approx(
+        {"brain": brain, "left_thalamus": inner}
+    )
+
+
+def test_a_study_that_the_model_does_not_take(
+    run: Run, package: Path, head_series: Callable[..., Acquisition]
+) -> None:
+    manifest = package / "model.toml"
+    manifest.write_text(manifest.read_text().replace('["MR"]', '["CT"]'))
+    code, out, _ = run("test", package, "--study", head_series().folder)
+    assert code == EXIT_FAILED
+    assert "Not analysed by bright_head 1.0.0: " in out
+    assert "MR" in out
+
+
+def test_what_is_no_array_is_told(run: Run, package: Path, tmp_path: Path) -> None:
+    (tmp_path / "no.npy").write_text("no")
+    assert run("test", package, "--volume", tmp_path / "no.npy")[0] == EXIT_USAGE
+    assert run("test", package)[0] == EXIT_USAGE
+    head(tmp_path)
+    assert (
+        run("test", package, "--volume", tmp_path / "head.npy", "--spacing", "1")[0] == EXIT_USAGE
+    )
