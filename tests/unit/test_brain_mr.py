@@ -169,7 +169,8 @@ def test_a_mark_on_the_left_side_is_labelled_on_the_left(runtime, template, refe
         return int((prediction.labels == value).sum())
 
     lost = {s: white_matter(reference, s) - white_matter(answer, s) for s in ("left", "right")}
-    assert lost["left"] > 400
+    # A good part of the hole, which takes in cortex and fluid too.
+    assert lost["left"] > 250
     assert lost["right"] < 0.25 * lost["left"]
 
 
