@@ -22,6 +22,7 @@ from secondread.config.settings import Settings
 from secondread.delivery.query import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from secondread.delivery.statuses import SUCCESS, WARNINGS, meaning_of
 from secondread.dicom.contexts import (
+    FEEDBACK_SOP_CLASSES,
     STORAGE_SOP_CLASSES,
     TRANSFER_SYNTAXES,
     VERIFICATION,
@@ -139,6 +140,12 @@ def other_services() -> str:
         for uid in classes
     ]
     return _table(("SOP class", "UID", "for", "in `may`"), rows)
+
+
+def feedback_sop_classes() -> str:
+    """What a peer may store that may only give feedback."""
+    rows = [(item.name, item.uid) for item in FEEDBACK_SOP_CLASSES]
+    return _table(("SOP class", "UID"), rows)
 
 
 def association_rejections() -> str:
@@ -287,6 +294,7 @@ TABLES: Mapping[str, Callable[[], str]] = MappingProxyType(
         "accepted SOP classes": accepted_sop_classes,
         "accepted transfer syntaxes": accepted_transfer_syntaxes,
         "sent SOP classes": sent_sop_classes,
+        "feedback SOP classes": feedback_sop_classes,
         "other services": other_services,
         "association rejections": association_rejections,
         "store statuses": store_statuses,

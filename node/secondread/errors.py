@@ -20,6 +20,7 @@
     │   └── NotAuthorisedError         0x0124
     ├── NotAnalysedError               a sound refusal: the study ends as 'not analysed, because …'
     │   ├── GeometryError              the series is not one sound volume
+    │   ├── ModelPausedError           the model is paused until a person resumes it
     │   ├── PixelDataError             the pixels cannot be decoded
     │   └── NoSuitableSeriesError      no series fits the model's envelope
     ├── ModelError                     a model package or its worker
@@ -199,6 +200,12 @@ class GeometryError(NotAnalysedError):
     """The series is not one sound volume."""
 
     audit_code = "geometry"
+
+
+class ModelPausedError(NotAnalysedError):
+    """The model, or one that it builds on, is paused; nothing is wrong with the study."""
+
+    audit_code = "model-paused"
 
 
 class PixelDataError(NotAnalysedError):

@@ -37,6 +37,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 _LOCK_WAIT_S = 30.0
 _QUIET_POLL_S = 0.5
+_CORRECTIONS_S = 2.0
 _TIDY_S = 60.0
 
 
@@ -118,8 +119,10 @@ def _run_pipeline(settings: Settings, ledger: Ledger, spool: Spool, stop: thread
     from secondread.app.live_peers import CHECK_S, LivePeers
     from secondread.assembly.decoding import DecoderPool
     from secondread.inference.engines.local import LocalEngine
+    from secondread.pipeline import comparing
     from secondread.pipeline.archives import Archives
     from secondread.pipeline.complete import Complete
+    from secondread.pipeline.corrections import Corrections
     from secondread.pipeline.flow import Flow
     from secondread.pipeline.workplace import Workplace
     from secondread.schedule.timers import Timers
@@ -156,8 +159,11 @@ def _run_pipeline(settings: Settings, ledger: Ledger, spool: Spool, stop: thread
         archives.start()
         timers.every(_QUIET_POLL_S, "complete studies", complete.step)
         timers.every(CHECK_S, "configuration of peers", peers.check)
+        timers.every(_CORRECTIONS_S, "corrections", Corrections(place, stop).step)
         _keep_house(settings, place, timers, stop)
-        timers.every(_TIDY_S, "work folders", lambda: _tidy(ledger, spool))
+        _watch_models(settings, place, timers)
+        timers.every(comparing.LOOK_S, "challengers", comparing.Comparing(place).step)
+        timers.every(_TIDY_S, "work folders", lambda: _tidy(place))
         timers.start()
         Flow(place, engine).run(stop)
     finally:
@@ -179,6 +185,15 @@ def _keep_house(
     timers.every(LOOK_S, "disk", caretaker.watch.look)
 
 
+def _watch_models(settings: Settings, place: Workplace, timers: Timers) -> None:
+    """Have every model at work looked at, and the numbers written for a monitoring system."""
+    from secondread.pipeline.watching import METRICS_S, ModelWatch
+
+    watch = ModelWatch(place, settings.monitoring)
+    timers.every(settings.monitoring.look_minutes * 60, "models", watch.look)
+    timers.every(METRICS_S, "metrics of models", watch.write_metrics)
+
+
 def _run_deliver(settings: Settings, ledger: Ledger, spool: Spool, stop: threading.Event) -> None:
     from secondread.app.deliver import run_deliver
 
@@ -189,11 +204,15 @@ def _owner(role: str) -> str:
     return f"{role}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
-def _tidy(ledger: Ledger, spool: Spool) -> None:
-    """Remove the arrays of jobs that have ended."""
-    with ledger.read() as view:
+def _tidy(place: Workplace) -> None:
+    """Remove the arrays of jobs that have ended, and with which none is to be compared."""
+    from secondread.pipeline.comparing import awaited_keys
+
+    # In this order: a job that ends in between is in neither.
+    with place.ledger.read() as view:
         ended = view.jobs.keys_in(JOB_ENDS)
-    for folder in spool.work.iterdir():
+    ended -= awaited_keys(place)
+    for folder in place.spool.work.iterdir():
         if folder.name in ended:
             shutil.rmtree(folder)
 

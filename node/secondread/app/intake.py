@@ -19,8 +19,10 @@ from secondread.access.tls import ServerCertificates, client_context
 from secondread.assembly.completeness import first_look_s, policy, shortest_limit_s
 from secondread.config.reload import Watch
 from secondread.config.settings import Settings
+from secondread.dicom.contexts import FEEDBACK_SOP_CLASS_UIDS
 from secondread.domain.clock import SystemClock
 from secondread.domain.completeness import Completeness
+from secondread.domain.instance import Instance
 from secondread.domain.network import Service
 from secondread.errors import (
     EXIT_UNAVAILABLE,
@@ -133,7 +135,9 @@ class _Intake:
             read_secret(settings.data_dir),
         )
         self._registrar = Registrar(
-            rows, Waits(self._quiet_s, self._look_s, self._limit_s), self._tell_ledger
+            rows,
+            Waits(self._quiet_s, self._look_s, self._limit_s, self._is_feedback),
+            self._tell_ledger,
         )
         self._limits = Limits(
             settings.max_object_bytes, settings.max_inflated_bytes, settings.minimum_free_bytes
@@ -321,6 +325,12 @@ class _Intake:
     def _limit_s(self, peer_name: str) -> float:
         """The shortest of the longest waits for a peer's study."""
         return shortest_limit_s(self._terms(peer_name))
+
+    def _is_feedback(self, instance: Instance) -> bool:
+        """Whether an object may say what a result was worth, and its peer may."""
+        peer = self._access.peer(instance.peer)
+        may = peer is not None and Service.FEEDBACK in peer.may
+        return may and instance.sop_class_uid in FEEDBACK_SOP_CLASS_UIDS
 
     def _terms(self, peer_name: str) -> Iterator[Completeness]:
         peer, quiet_s = self._access.peer(peer_name), self._quiet_s(peer_name)

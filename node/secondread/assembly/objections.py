@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 
 from secondread.assembly.conditions import Circumstances, holds
+from secondread.assembly.phrases import within
 from secondread.domain.attributes import ATTRIBUTES, Kind
 from secondread.domain.condition import (
     AllOf,
@@ -142,12 +143,8 @@ def _asked(test: AttributeTest) -> str:
     parts = []
     if test.one_of:
         parts.append(_either([_number(value) for value in test.one_of]))
-    if test.low is not None and test.high is not None:
-        parts.append(f"from {test.low:g} to {test.high:g}")
-    elif test.low is not None:
-        parts.append(f"{test.low:g} or more")
-    elif test.high is not None:
-        parts.append(f"{test.high:g} or less")
+    if limits := within(test):
+        parts.append(limits)
     if test.pattern:
         parts.append(f"one that matches '{test.pattern}'")
     if not parts:

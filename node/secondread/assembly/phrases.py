@@ -67,6 +67,15 @@ def found_moment(at: float) -> str:
     return f"{WEEKDAYS[moment.tm_wday]} {time.strftime('%Y-%m-%d %H:%M', moment)}"
 
 
+def within(test: AttributeTest) -> str:
+    """The range that a test asks for; '' where it asks for none."""
+    if test.low is not None and test.high is not None:
+        return f"from {test.low:g} to {test.high:g}"
+    if test.low is not None:
+        return f"{test.low:g} or more"
+    return "" if test.high is None else f"{test.high:g} or less"
+
+
 def _attribute(test: AttributeTest) -> str:
     name = f"every {test.keyword}" if test.every else test.keyword
     if test.present is False:
@@ -75,12 +84,8 @@ def _attribute(test: AttributeTest) -> str:
     if test.one_of:
         wanted = [f"{value:g}" if isinstance(value, float) else value for value in test.one_of]
         parts.append(_either(wanted))
-    if test.low is not None and test.high is not None:
-        parts.append(f"from {test.low:g} to {test.high:g}")
-    elif test.low is not None:
-        parts.append(f"{test.low:g} or more")
-    elif test.high is not None:
-        parts.append(f"{test.high:g} or less")
+    if limits := within(test):
+        parts.append(limits)
     if test.pattern:
         parts.append(f"matching {_shown(test.pattern)}")
     return f"{name} {' and '.join(parts)}" if parts else f"any {name}"

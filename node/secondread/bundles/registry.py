@@ -54,10 +54,11 @@ def load_model(
         ConfigurationError: the file of a trusted key cannot be used.
     """
     manifest = read_manifest(Path(reference.path))
-    if manifest.id != reference.id:
+    if manifest.id != (reference.package or reference.id):
         raise ManifestError(
             f"The folder '{reference.path}' holds the model '{manifest.id}', but the configuration "
-            f"calls it '{reference.id}'. Correct 'id' or 'path' in [[models]]."
+            f"calls it '{reference.package or reference.id}'. Correct 'id', 'package' or 'path' "
+            "in [[models]]."
         )
     manifest = load_manifest(manifest, terms, others)
     if manifest.research_only and reference.qualification != "RESEARCH":
@@ -65,7 +66,8 @@ def load_model(
             f"Model '{manifest.id}' is for research only, but the configuration says "
             f"'{reference.qualification}'. Set qualification = \"RESEARCH\" in [[models]]."
         )
-    return manifest
+    # What the operator calls it names its jobs, so that two versions of one model can run at once.
+    return replace(manifest, id=reference.id)
 
 
 def load_manifest(

@@ -19,6 +19,7 @@ from secondread.config.remark import Remark
 from secondread.config.results_checks import check_results, results_remarks
 from secondread.config.schema import ROW_KEY, ModelRow, PeerRow, RuleRow
 from secondread.config.settings import Settings
+from secondread.config.shadow_checks import check_shadows, shadow_remarks
 from secondread.config.source import Source
 from secondread.config.tables import Tables, place, title
 
@@ -38,6 +39,7 @@ def cross_check(source: Source, tables: Tables) -> Iterator[Fault]:
     yield from check_worklists(source, tables, _names(source, "destinations"))
     yield from check_fetch(source, tables)
     yield from check_packages(source, tables)
+    yield from check_shadows(source, tables)
     for index, model in enumerate(tables.rows["models"]):
         if isinstance(model, ModelRow):
             yield from _absent_model(source, index, model)
@@ -101,7 +103,8 @@ def _unknown_references(source: Source, index: int, rule: RuleRow) -> Iterator[F
 
 
 def _absent_model(source: Source, index: int, model: ModelRow) -> Iterator[Fault]:
-    if model.path is None and not first_party_folder(model.id).is_dir():
+    wanted = model.package or model.id
+    if model.path is None and not first_party_folder(wanted).is_dir():
         sentence = (
             f"[[models]] '{model.id}' has no path, and no model of that id comes with SecondRead "
             f"({', '.join(first_party_ids()) or 'none does'}). Give its folder as 'path'."
@@ -129,6 +132,7 @@ def _remarks(settings: Settings) -> Iterator[Remark]:
     yield from notify_remarks(settings)
     yield from fetch_remarks(settings)
     yield from package_remarks(settings)
+    yield from shadow_remarks(settings)
     if settings.crosswalk_key_file.is_relative_to(settings.data_dir):
         yield Remark(
             "The key of the crosswalk lies in data_dir: whoever copies that folder has both.",

@@ -8,6 +8,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from secondread.config.calls import (
+    CaFile,
+    CertificateShown,
+    KeyShown,
+    OverPlainHttp,
+    ProxyAddress,
+    UserShown,
+)
 from secondread.config.results import DestinationResults, to_form
 from secondread.config.section import Section
 from secondread.config.source import resolved
@@ -56,14 +64,8 @@ class DestinationTls(Section):
         "in [tls]. A relative path counts from the folder of the configuration file, here and "
         "below.",
     )
-    certificate: str = Field(
-        "",
-        description="PEM file of the certificate that the node shows where it is asked for one. "
-        "Empty: that in [tls], if there is one.",
-    )
-    key: str = Field(
-        "", description="PEM file of its private key, without a password. Empty: that in [tls]."
-    )
+    certificate: CertificateShown = ""
+    key: KeyShown = ""
     certificate_sha256: Fingerprint = Field(
         "",
         description="SHA-256 fingerprint that its certificate must have, 64 hex digits; the names "
@@ -86,30 +88,18 @@ class DestinationWeb(Section):
         description="What the node shows: 'none', 'basic' (user name and password) or 'bearer' (a "
         "token). A client certificate is shown besides, where the server asks for one.",
     )
-    username: Username = Field("", description="User name for 'basic'.")
+    username: UserShown = ""
     secret_file: str = Field(
         "",
         description="File with the password or the token in one line; it is read for each request, "
         "so that it can be renewed. A relative path counts from the folder of the configuration "
         "file, here and below.",
     )
-    ca: str = Field(
-        "",
-        description="PEM file of the CAs of which one must have signed its certificate. Empty: ca "
-        "in [tls].",
-    )
-    certificate: str = Field(
-        "",
-        description="PEM file of the certificate that the node shows where it is asked for one. "
-        "Empty: that in [tls], if there is one.",
-    )
-    key: str = Field(
-        "", description="PEM file of its private key, without a password. Empty: that in [tls]."
-    )
-    over_plain_http: bool = Field(
-        False, description="Whether the password or the token may go over a network without TLS."
-    )
-    proxy: str = Field("", description="host:port of a proxy without a password. Empty: none.")
+    ca: CaFile = ""
+    certificate: CertificateShown = ""
+    key: KeyShown = ""
+    over_plain_http: OverPlainHttp = False
+    proxy: ProxyAddress = ""
     objects_max: int = Field(
         _STOW.objects_max, ge=1, le=10_000, description="Objects in one request."
     )

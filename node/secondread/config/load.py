@@ -18,6 +18,7 @@ from secondread.config.exports import DeidSection, ExportRow, to_named_export
 from secondread.config.faults import Fault, faults_error
 from secondread.config.fetch import to_fetch_terms
 from secondread.config.first_party import first_party_folder
+from secondread.config.monitoring import MonitoringSection, to_monitoring_terms
 from secondread.config.notify import NotifyRow, to_listener
 from secondread.config.packages import PackagesSection, to_package_terms
 from secondread.config.retention import RetentionSection, to_retention
@@ -147,6 +148,7 @@ def _settings(path: Path, tables: Tables) -> Settings:
         device=inference.device,
         threads_per_slot=inference.threads,
         retention=to_retention(_section(tables, "retention", RetentionSection)),
+        monitoring=to_monitoring_terms(_section(tables, "monitoring", MonitoringSection)),
         crosswalk_key_file=resolved(folder, deid.key_file),
         crosswalk_credential=deid.key_credential,
         exports=tuple(to_named_export(row) for row in _rows(tables, "exports", ExportRow)),
@@ -191,6 +193,7 @@ def _rule(row: RuleRow) -> Rule:
         report_not_analysed=row.report_not_analysed,
         when=tuple(_conditions(row)),
         shadow=row.shadow,
+        challenges=row.challenges,
         late_images=LateImages(row.late_images),
         versions_max=row.versions_max,
         complete=to_fields(row.complete),
@@ -210,5 +213,6 @@ def _conditions(row: RuleRow) -> Iterator[Condition]:
 
 
 def _model(row: ModelRow, folder: Path) -> ModelReference:
-    path = first_party_folder(row.id) if row.path is None else resolved(folder, row.path)
-    return ModelReference(id=row.id, path=str(path), qualification=row.qualification)
+    usual = first_party_folder(row.package or row.id)
+    path = usual if row.path is None else resolved(folder, row.path)
+    return ModelReference(row.id, str(path), row.qualification, row.package)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from secondread.config.calls import CaFile, CallingAeTitle, CallTimeout, ProxyAddress
 from secondread.config.destinations import DestinationTls, to_security
 from secondread.config.section import Section
 from secondread.config.source import resolved
@@ -39,12 +40,8 @@ class NotifyWeb(Section):
     with_uids: bool = Field(
         False, description="Whether studies and results are named by UID besides the node's key."
     )
-    ca: str = Field(
-        "",
-        description="PEM file of the CAs of which one must have signed its certificate. Empty: ca "
-        "in [tls].",
-    )
-    proxy: str = Field("", description="host:port of a proxy without a password. Empty: none.")
+    ca: CaFile = ""
+    proxy: ProxyAddress = ""
 
 
 class NotifyRow(Section):
@@ -75,12 +72,8 @@ class NotifyRow(Section):
         "", description="Its host name or IP address; kind 'availability' needs it."
     )
     port: PortOrNone = Field(0, description="Its DICOM port; kind 'availability' needs it.")
-    calling_ae_title: AeTitleOrNone = Field(
-        "", description="What the node calls itself there. Empty: the node's own AE title."
-    )
-    timeout_s: float = Field(
-        30.0, ge=1, le=3600, description="Seconds to wait for a connection or an answer."
-    )
+    calling_ae_title: CallingAeTitle = ""
+    timeout_s: CallTimeout = 30.0
     tls: DestinationTls | None = Field(
         None, description="TLS for 'availability', as a table [notify.tls] below it. Default: none."
     )

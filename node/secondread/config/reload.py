@@ -44,6 +44,7 @@ PLACES: Mapping[str, str] = MappingProxyType(
         "device": "device in [inference]",
         "threads_per_slot": "threads in [inference]",
         "retention": "[retention]",
+        "monitoring": "[monitoring]",
         "crosswalk_key_file": "key_file in [deid]",
         "crosswalk_credential": "key_credential in [deid]",
         "exports": "[[exports]]",

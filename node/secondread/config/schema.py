@@ -23,6 +23,7 @@ from secondread.config.destinations import (
 )
 from secondread.config.exports import DeidSection, ExportRow
 from secondread.config.fetch import RuleFetch
+from secondread.config.monitoring import MonitoringSection
 from secondread.config.notify import NotifyRow, NotifyWeb
 from secondread.config.packages import PackagesSection
 from secondread.config.results import DestinationResults
@@ -36,6 +37,7 @@ from secondread.config.values import (
     Host,
     HostOrNone,
     ModelId,
+    ModelIdOrNone,
     Name,
     Network,
     Pattern,
@@ -45,9 +47,9 @@ from secondread.config.values import (
     Username,
 )
 from secondread.config.worklists import WorklistRow, WorklistWeb
-from secondread.domain.network import LateImages, Service
+from secondread.domain.network import USUAL_SERVICES, LateImages, Service
 
-Permission = Literal["echo", "store", "commitment", "notices", "status"]
+Permission = Literal["echo", "store", "commitment", "notices", "status", "feedback"]
 
 
 class NodeSection(Section):
@@ -191,10 +193,11 @@ class PeerRow(Section):
         description="Seconds without a new object after which a study is complete.",
     )
     may: list[Permission] = Field(
-        default_factory=lambda: [service.value for service in Service],
+        default_factory=lambda: [one.value for one in Service if one in USUAL_SERVICES],
         min_length=1,
         description="What it may do: 'echo', 'store', 'commitment' (ask whether its objects are "
-        "safe), 'notices' (MPPS and Instance Availability), 'status' (ask what has arrived).",
+        "safe), 'notices' (MPPS and Instance Availability), 'status' (ask what has arrived), "
+        "'feedback' (send corrected segmentations back). Default: all but 'feedback'.",
     )
     sop_classes: list[Uid] = Field(
         default_factory=list,
@@ -289,6 +292,11 @@ class RuleRow(Section):
         False,
         description="Whether results are made and kept here, but sent nowhere: to try a rule out.",
     )
+    challenges: str = Field(
+        "",
+        description="The rule whose results this one's are compared with, study by study; needs "
+        "'shadow'. Default: none.",
+    )
     late_images: Literal["new-input", "any", "never"] = Field(
         LateImages.NEW_INPUT.value,
         description="When images that come after a job was planned give a new version of it: "
@@ -312,7 +320,15 @@ class RuleRow(Section):
 class ModelRow(Section):
     """The models that are switched on."""
 
-    id: ModelId = Field(description="The model's id, as its model.toml says.")
+    id: ModelId = Field(
+        description="The model's id, as its model.toml says; with 'package' a name of your own."
+    )
+    package: ModelIdOrNone = Field(
+        "",
+        description="The id in its model.toml, where 'id' is a name of your own: so that a second "
+        "version of a model runs beside the one in use. Only rules in shadow may use it. "
+        "Default: 'id'.",
+    )
     path: str | None = Field(
         None,
         description="Its folder. Default: the model of that id that comes with SecondRead. "
@@ -333,6 +349,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(
         "inference": InferenceSection,
         "packages": PackagesSection,
         "retention": RetentionSection,
+        "monitoring": MonitoringSection,
         "deid": DeidSection,
         "log": LogSection,
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from secondread.domain.destination import Destination
 from secondread.domain.export import NamedExport
+from secondread.domain.monitoring_terms import MonitoringTerms
 from secondread.domain.network import ModelReference, Peer, Rule, TlsSettings
 from secondread.domain.packages import PackageTerms
 from secondread.domain.retention import Retention
@@ -50,6 +51,7 @@ class Settings:
         device: ``cpu``, ``cuda`` or ``cuda:<index>``.
         threads_per_slot: CPU threads of one model; 0 means all cores divided by the slots.
         retention: how long files are kept, and when the disk is too full.
+        monitoring: when a model at work has drifted, and what follows.
         crosswalk_key_file: the keys of the crosswalk of exports; see docs/crosswalk.md.
         crosswalk_credential: name of the systemd credential that goes before it; '' is none.
         exports: options of exports by name.
@@ -85,6 +87,7 @@ class Settings:
     device: str = "cpu"
     threads_per_slot: int = 0
     retention: Retention = field(default_factory=Retention)
+    monitoring: MonitoringTerms = field(default_factory=MonitoringTerms)
     crosswalk_key_file: Path = Path("/etc/secondread/crosswalk.key")
     crosswalk_credential: str = "secondread-crosswalk"
     exports: tuple[NamedExport, ...] = ()

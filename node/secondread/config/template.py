@@ -16,8 +16,8 @@ _TEMPLATE = """\
 #   secondread doctor          tries it out: ports, disk, models, peers
 #
 # A key that is left out has its default. Every key is explained in docs/configuration.md.
-# Keys of [node], [dicom], [tls], [inference], [packages], [retention], [deid] and [log] can be
-# overridden by the environment, for example SECONDREAD_DICOM__PORT=11113.
+# Keys of [node], [dicom], [tls], [inference], [packages], [retention], [monitoring], [deid] and
+# [log] can be overridden by the environment, for example SECONDREAD_DICOM__PORT=11113.
 
 [node]
 # The node's own AE title: what the scanners call.
@@ -82,6 +82,15 @@ warn_gib = 5.0                     # and when less than this is free
 when_low = "warn"                  # or "purge-safe": then what is safe goes before its time
 early_days = 3.0                   # but nothing that is younger than this
 
+# How models at work are watched, for each scanner and protocol.
+[monitoring]
+reference = 100                    # the first studies are what the later ones are compared with
+recent = 50                        # so many of the last ones
+minimum = 30                       # with fewer the answer is 'too few yet'
+on_drift = "warn"                  # or "pause": until a person resumes the model
+reject_share = 0.5                 # share of rejected results among the last judged ones
+on_rejects = "pause"               # or "warn"
+
 # De-identified exports: the key of the crosswalk, made by 'secondread crosswalk key'.
 [deid]
 key_file = "/etc/secondread/crosswalk.key"
@@ -105,7 +114,7 @@ qualification = "RESEARCH"
 # ae_title = "MR1"
 # addresses = ["10.1.2.3"]         # one or more addresses, or networks such as "10.1.2.0/24"
 # quiet_s = 30.0                   # so long after the last object the study counts as complete
-# may = ["echo", "store", "commitment", "notices", "status"]
+# may = ["echo", "store", "commitment", "notices", "status"]   # "feedback": docs/monitoring.md
 # sop_classes = []                 # UIDs; empty: all that the node takes
 # transfer_syntaxes = []           # UIDs; empty: all that the node takes
 # max_associations = 50            # at a time
@@ -224,6 +233,7 @@ qualification = "RESEARCH"
 # priority = 0                     # higher goes first
 # report_not_analysed = true       # a study that is not analysed gets a report that says why
 # shadow = false                   # true: make results, but send them nowhere
+# challenges = ""                  # in shadow: the rule to be compared with; docs/monitoring.md
 # late_images = "new-input"        # new version for late images; or "any", or "never"
 # versions_max = 0                 # versions that there may be of a job; 0 is no limit
 # # What else must hold for one series: docs/rules.md. Try it with 'secondread rule test'.

@@ -126,6 +126,10 @@ def _check_model_id(name: str) -> str:
     return name
 
 
+def _check_model_id_or_none(name: str) -> str:
+    return _check_model_id(name) if name else name
+
+
 AeTitle = Annotated[str, AfterValidator(_check_ae_title)]
 AeTitleOrNone = Annotated[str, AfterValidator(_check_ae_title_or_none)]
 Network = Annotated[str, AfterValidator(_check_network)]
@@ -141,3 +145,4 @@ Username = Annotated[str, AfterValidator(_check_username)]
 Device = Annotated[str, AfterValidator(_check_device)]
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
 ModelId = Annotated[str, AfterValidator(_check_model_id)]
+ModelIdOrNone = Annotated[str, AfterValidator(_check_model_id_or_none)]

@@ -7,10 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from secondread.config.calls import (
+    CaFile,
+    CallingAeTitle,
+    CallTimeout,
+    OverPlainHttp,
+    ProxyAddress,
+    UserShown,
+)
 from secondread.config.destinations import DestinationTls, to_security
 from secondread.config.section import Section
 from secondread.config.source import resolved
-from secondread.config.values import AeTitleOrNone, HostOrNone, Name, PortOrNone, Username
+from secondread.config.values import AeTitleOrNone, HostOrNone, Name, PortOrNone
 from secondread.domain.code import Code
 from secondread.domain.destination import Destination
 from secondread.domain.network import TlsSettings
@@ -51,21 +59,15 @@ class WorklistWeb(Section):
         description="What the node shows: 'none', 'basic' (user name and password) or 'bearer' (a "
         "token). The certificate in [tls] is shown besides, where the server asks for one.",
     )
-    username: Username = Field("", description="User name for 'basic'.")
+    username: UserShown = ""
     secret_file: str = Field(
         "",
         description="File with the password or the token in one line. A relative path counts from "
         "the folder of the configuration file, here and below.",
     )
-    ca: str = Field(
-        "",
-        description="PEM file of the CAs of which one must have signed its certificate. Empty: ca "
-        "in [tls].",
-    )
-    over_plain_http: bool = Field(
-        False, description="Whether the password or the token may go over a network without TLS."
-    )
-    proxy: str = Field("", description="host:port of a proxy without a password. Empty: none.")
+    ca: CaFile = ""
+    over_plain_http: OverPlainHttp = False
+    proxy: ProxyAddress = ""
     in_array: bool = Field(
         True,
         description="Whether a data set is sent within an array, as PS3.18 11.1.3 has it; dcm4chee "
@@ -111,12 +113,8 @@ class WorklistRow(Section):
     ae_title: AeTitleOrNone = Field("", description="The AE title to call; 'dicom' needs it.")
     host: HostOrNone = Field("", description="Its host name or IP address; 'dicom' needs it.")
     port: PortOrNone = Field(0, description="Its DICOM port; 'dicom' needs it.")
-    calling_ae_title: AeTitleOrNone = Field(
-        "", description="What the node calls itself there. Empty: the node's own AE title."
-    )
-    timeout_s: float = Field(
-        30.0, ge=1, le=3600, description="Seconds to wait for a connection or an answer."
-    )
+    calling_ae_title: CallingAeTitle = ""
+    timeout_s: CallTimeout = 30.0
     tls: DestinationTls | None = Field(
         None, description="TLS for 'dicom', as a table [worklists.tls] below it. Default: none."
     )

@@ -116,7 +116,7 @@ def receive_answer(link: Link, request: Request) -> Answer:
             raise ConversationError(Ending.RELEASED)
         if kind != DATA:
             raise garbage("a PDU that is no answer")
-        for context_id, flags, piece in _fragments(content):
+        for context_id, flags, piece in fragments(content):
             if context_id != request.context_id or not flags & OF_COMMAND:
                 raise garbage("something else than the response to the request")
             command += piece
@@ -127,7 +127,7 @@ def receive_answer(link: Link, request: Request) -> Answer:
     raise garbage("a command that does not end")
 
 
-def _fragments(content: bytes) -> Iterator[tuple[int, int, bytes]]:
+def fragments(content: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Context id, flags and bytes of each PDV (PS3.8 9.3.5.1)."""
     at = 0
     while at < len(content):

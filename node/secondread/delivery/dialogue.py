@@ -12,7 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from secondread.delivery.commands import LAST, OF_COMMAND, PDV_HEADER, PDV_OVERHEAD_BYTES
+from secondread.delivery.commands import (
+    LAST,
+    OF_COMMAND,
+    PDV_HEADER,
+    PDV_OVERHEAD_BYTES,
+    fragments,
+)
 from secondread.delivery.link import (
     DATA,
     RELEASE_ASKED,
@@ -182,7 +188,7 @@ class Dialogue:
     def _fragment(self, until: float) -> tuple[int, int, bytes]:
         """Context id, flags and bytes of the next PDV."""
         while not self._waiting:
-            self._waiting.extend(_fragments(self._receive(until)))
+            self._waiting.extend(fragments(self._receive(until)))
         return self._waiting.popleft()
 
     def _receive(self, until: float) -> bytes:
@@ -215,18 +221,6 @@ class Dialogue:
             size = len(piece)
             lengths = (size + PDV_OVERHEAD_BYTES, size + 2)
             yield PDV_HEADER.pack(DATA, *lengths, context_id, flags) + piece
-
-
-def _fragments(content: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Context id, flags and bytes of each PDV (PS3.8 9.3.5.1)."""
-    at = 0
-    while at < len(content):
-        length = int.from_bytes(content[at : at + 4], "big")
-        at += 4
-        if length < 2 or length > len(content) - at:
-            raise garbage("a fragment whose length leads outside its PDU")
-        yield content[at], content[at + 1], content[at + 2 : at + length]
-        at += length
 
 
 def _read_command(encoded: bytes) -> Item:

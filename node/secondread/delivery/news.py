@@ -86,6 +86,8 @@ class News:
             content = {"event": event, "at": row.at, **self._study(row.study_id)}
             yield Message(event, f"{event}/{row.id}", row.study_id, None, content)
         elif row.event == "job" and row.after in _JOB_EVENTS and row.job_id is not None:
+            if self.view.jobs.get(row.job_id).shadow:
+                return  # Of what is only tried out nobody outside the house is told.
             event = _JOB_EVENTS[row.after]
             items = self.view.outbox.of_job(row.job_id)
             yield self._of_job(event, row, f"{event}/{row.id}", items)

@@ -77,7 +77,7 @@ def read_back_identity(target: WebTarget, source: Dataset) -> tuple[str, ...]:
     )
     if answer.status == HTTPStatus.NOT_FOUND:
         return ()
-    _check(target, answer)
+    check_answer(target, answer)
     for dataset in (read_data_sets(answer) or []) if answer.body.strip() else []:
         if text(dataset, f"{STUDY:08X}") == study_uid:
             return differing(_as_match(dataset), source)
@@ -98,7 +98,7 @@ def _ask(target: WebTarget, path: str) -> set[str] | None:
     answer = exchange(target, Request("GET", path, _JSON))
     if answer.status == HTTPStatus.NOT_FOUND:
         return None
-    _check(target, answer)
+    check_answer(target, answer)
     if not answer.body.strip():
         return set()
     datasets = read_data_sets(answer)
@@ -115,10 +115,11 @@ def ask_whether_served(target: WebTarget, study_uid: str) -> None:
     """
     path = f"/studies?StudyInstanceUID={study_uid}&limit=1"
     answer = exchange(target, Request("GET", path, _JSON))
-    _check(target, answer)
+    check_answer(target, answer)
 
 
-def _check(target: WebTarget, answer: Answer) -> None:
+def check_answer(target: WebTarget, answer: Answer) -> None:
+    """Raise PeerRefusedError, with a sentence, where a search was not answered."""
     if answer.status == HTTPStatus.UNAUTHORIZED:
         raise describe_unauthorised(target.shown, target.credentials.scheme)
     if answer.status not in (HTTPStatus.OK, HTTPStatus.NO_CONTENT):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from urllib.parse import quote
 
 from secondread.delivery.dicom_web import DataSet, number, read_data_sets, text
+from secondread.delivery.qido import check_answer
 from secondread.delivery.study_keys import (
     ISSUER,
     MODALITIES,
@@ -19,8 +19,6 @@ from secondread.delivery.study_keys import (
 from secondread.delivery.wanted import STUDY
 from secondread.delivery.web import Request, exchange
 from secondread.delivery.web_wording import (
-    describe_status,
-    describe_unauthorised,
     describe_wrong_answer,
 )
 from secondread.dicom.messages import is_uid
@@ -47,15 +45,7 @@ def find_studies(target: WebTarget, keys: StudyKeys) -> tuple[StudyFound, ...]:
         query.append(f"ModalitiesInStudy={quote(keys.modality, safe='')}")
     query += [f"includefield={tag:08X}" for tag in (MODALITIES, ISSUER, STUDY_INSTANCES)]
     answer = exchange(target, Request("GET", f"/studies?{'&'.join(query)}", _JSON))
-    if answer.status == HTTPStatus.UNAUTHORIZED:
-        raise describe_unauthorised(target.shown, target.credentials.scheme)
-    if answer.status not in (HTTPStatus.OK, HTTPStatus.NO_CONTENT):
-        raise describe_status(
-            target.shown,
-            answer.status,
-            retry_after_s=answer.retry_after_s,
-            location=answer.location,
-        )
+    check_answer(target, answer)
     datasets = read_data_sets(answer) if answer.body.strip() else []
     if datasets is None:
         raise describe_wrong_answer(target.shown, answer.media_type, True)

@@ -99,3 +99,13 @@ TRANSFER_SYNTAXES: tuple[NamedUid, ...] = UNCOMPRESSED_SYNTAXES + COMPRESSED_SYN
 
 STORAGE_SOP_CLASSES: tuple[NamedUid, ...] = _storage_classes()
 """Every composite storage SOP class of the standard (PS3.4 B.5), in the order of the numbers."""
+
+FEEDBACK_SOP_CLASSES: tuple[NamedUid, ...] = tuple(
+    item
+    for item in STORAGE_SOP_CLASSES
+    if item.uid.removeprefix(_STORAGE_ROOT) in {"66.4", "66.7", "88.59"}
+)
+"""What may say what a result was worth: a corrected segmentation, or key objects that reject it."""
+
+FEEDBACK_SOP_CLASS_UIDS = frozenset(item.uid for item in FEEDBACK_SOP_CLASSES)
+"""Their UIDs."""

@@ -27,6 +27,12 @@ class Service(StrEnum):
     """Tell what it has done (MPPS) and what is there (Instance Availability Notification)."""
     STATUS = "status"
     """Ask what has arrived of a study (C-FIND at study level, by Study Instance UID)."""
+    FEEDBACK = "feedback"
+    """Say what a result was worth, by storing a corrected segmentation or a rejection of it."""
+
+
+USUAL_SERVICES = frozenset(Service) - {Service.FEEDBACK}
+"""What a peer may that the configuration says nothing of: a scanner corrects nobody's results."""
 
 
 class Urgency(IntEnum):
@@ -82,7 +88,7 @@ class Peer:
     ae_title: str
     addresses: tuple[str, ...]
     quiet_s: float
-    may: frozenset[Service] = frozenset(Service)
+    may: frozenset[Service] = USUAL_SERVICES
     sop_classes: frozenset[str] = frozenset()
     transfer_syntaxes: frozenset[str] = frozenset()
     quotas: Quotas = Quotas()
@@ -152,6 +158,7 @@ class Rule:
         when: the conditions; what the administrator wrote as ``peers``, ``modalities`` and
             ``study_description`` comes first.
         shadow: whether the results are made and checked, but sent nowhere.
+        challenges: the rule whose results this one's are compared with; '' is none.
         late_images: when images that come later give a new version of the job.
         versions_max: versions that there may be of a job; 0 is no limit.
         complete: fields of ``Completeness`` that go before those of the peer.
@@ -165,6 +172,7 @@ class Rule:
     report_not_analysed: bool = True
     when: tuple[Condition, ...] = ()
     shadow: bool = False
+    challenges: str = ""
     late_images: LateImages = LateImages.NEW_INPUT
     versions_max: int = 0
     complete: Mapping[str, Any] = field(default_factory=dict)
@@ -176,9 +184,11 @@ class ModelReference:
     """A model that the operator has switched on.
 
     ``path`` is its folder. ``qualification`` is the Content Qualification of its results,
-    RESEARCH or PRODUCT (PS3.3 C.8.13.2.1.1).
+    RESEARCH or PRODUCT (PS3.3 C.8.13.2.1.1). ``package`` is what it calls itself, where ``id`` is
+    the operator's name for it; '' where they are the same.
     """
 
     id: str
     path: str
     qualification: str
+    package: str = ""

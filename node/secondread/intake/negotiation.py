@@ -6,6 +6,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from secondread.dicom.contexts import FEEDBACK_SOP_CLASS_UIDS
 from secondread.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from secondread.domain.network import Peer, Service
 from secondread.intake.association_request import AssociationRequest, Proposal
@@ -81,7 +82,7 @@ def _decide(proposal: Proposal, peer: Peer, offers: Mapping[str, Offer]) -> tupl
     offer = offers.get(proposal.abstract_syntax)
     if offer is None:
         return _ABSTRACT_SYNTAX_NOT_SUPPORTED, ""
-    if offer.service not in peer.may:
+    if offer.service not in peer.may and not _is_feedback(proposal.abstract_syntax, offer, peer):
         return _USER_REJECTION, ""
     if offer.service is Service.STORE:
         if peer.sop_classes and proposal.abstract_syntax not in peer.sop_classes:
@@ -93,6 +94,12 @@ def _decide(proposal: Proposal, peer: Peer, offers: Mapping[str, Offer]) -> tupl
         if syntax in offer.transfer_syntaxes and (not wanted or syntax in wanted):
             return _ACCEPTANCE, syntax
     return _TRANSFER_SYNTAXES_NOT_SUPPORTED, ""
+
+
+def _is_feedback(abstract_syntax: str, offer: Offer, peer: Peer) -> bool:
+    """Whether a peer that may not store in general may store this, to correct or reject results."""
+    may_correct = Service.FEEDBACK in peer.may and offer.service is Service.STORE
+    return may_correct and abstract_syntax in FEEDBACK_SOP_CLASS_UIDS
 
 
 def encode_accept(request: AssociationRequest, agreement: Agreement) -> bytes:

@@ -148,6 +148,7 @@ class Registrar:
                 change.studies.add_instances(fresh, self._waits)
                 again = [row for row in self._rows if row.sop_instance_uid in removed]
                 change.studies.add_instances(again, self._waits, again=True)
+                change.corrections.expect([r for r in self._rows if self._waits.is_feedback(r)])
             self._rows.clear()
         except LedgerError as error:
             self._note_failure(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import structlog
 
@@ -20,8 +21,11 @@ from secondread.inference.answer import (
     load_maps,
     load_probabilities,
 )
+from secondread.pipeline.model_pause import check_pause
+from secondread.pipeline.observing import observe
 from secondread.pipeline.work import attempt, claim, fail, queue_again, refuse
 from secondread.pipeline.workplace import LEASE_S, Workplace
+from secondread.store import Transaction
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -77,6 +81,7 @@ class Infer:
                 f"Model '{job.model_id}' {job.model_version} is not switched on any more; add it "
                 "to [[models]] and retry."
             )
+        check_pause(self._place, manifest)
         folder = self._place.spool.work / job.key
         try:
             prepared = load_prepared(folder)
@@ -112,8 +117,7 @@ class Infer:
             case Finished(refusal=""):
                 self._accept(outcome, flight)
             case Finished():
-                self._keep_checks(outcome, flight.job)
-                refuse(self._place, flight.job, outcome.refusal, "outside-the-model's-envelope")
+                self._refuse(outcome, flight.job)
             case Failed():
                 fail(self._place, flight.job, outcome.reason, outcome.audit_code)
             case Lost():
@@ -127,7 +131,9 @@ class Infer:
             fail(place, job, str(error), error.audit_code)
             return
         log.info("model answered", job=job.key, model=job.model_id, seconds=outcome.seconds)
+        seen = observe(place, job, outcome, self._labels_path(job))
         with place.ledger.begin() as change:
+            change.observations.keep(seen)
             change.jobs.move(
                 job,
                 JobState.INFERRED,
@@ -145,11 +151,19 @@ class Infer:
         load_maps(folder / MAPS_NAME, shape, manifest.declared.maps)
         load_answer(folder / ANSWER_NAME, manifest.output, shape)
 
-    def _keep_checks(self, outcome: Finished, job: Job) -> None:
+    def _refuse(self, outcome: Finished, job: Job) -> None:
         failed = [name for name, _, _, _, passed in outcome.checks if not passed]
         log.info("model refused", job=job.key, model=job.model_id, checks=failed)
-        with self._place.ledger.begin() as change:
+        seen = observe(self._place, job, outcome, self._labels_path(job))
+
+        def keep(change: Transaction) -> None:
             change.jobs.keep_checks(job, [list(check) for check in outcome.checks])
+            change.observations.keep(seen)
+
+        refuse(self._place, job, outcome.refusal, "outside-the-model's-envelope", keep)
+
+    def _labels_path(self, job: Job) -> Path:
+        return self._place.spool.work / job.key / LABELS_NAME
 
     def _lose(self, outcome: Lost, job: Job) -> None:
         place = self._place

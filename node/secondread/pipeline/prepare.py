@@ -18,6 +18,7 @@ from secondread.domain.job import Job
 from secondread.domain.series import Values, digest
 from secondread.domain.states import JobState
 from secondread.pipeline.images import read_images
+from secondread.pipeline.model_pause import check_pause
 from secondread.pipeline.work import attempt, claim
 from secondread.pipeline.workplace import Workplace
 
@@ -40,6 +41,8 @@ class Prepare:
 
     def _prepare(self, job: Job) -> None:
         place = self._place
+        if manifest := place.manifests.get(job.model_id):
+            check_pause(place, manifest)
         instances = place.instances_of(job)
         # A model sees an orthogonal grid; whether it takes what leans was asked of its manifest.
         rectified = rectify(read_images(place, job, instances))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from secondread.delivery.resending import wake
+from secondread.domain.job import Job
+from secondread.domain.monitoring import ModelPause
 from secondread.domain.states import DeliveryState, JobState, StudyState
 from secondread.domain.study import Study
 from secondread.errors import UsageError
+from secondread.monitoring.pausing import OUTCOME
 from secondread.store import Transaction
 
 _RETRIED = "Retried by hand."
@@ -13,6 +18,9 @@ _RETRIED = "Retried by hand."
 
 def retry_study(change: Transaction, study: Study, now: float) -> int:
     """Retry what failed in a study; results that exist are sent again, not computed again.
+
+    Where a model was paused when the study came, and is not any more, it looks at the study now:
+    a new version of its job, whose report replaces the one that said so.
 
     Returns:
         How many jobs are retried.
@@ -25,7 +33,7 @@ def retry_study(change: Transaction, study: Study, now: float) -> int:
         raise UsageError(
             f"Study {study.id} is {study.state}; only one that is held or done can be retried."
         )
-    count = 0
+    count = _set_aside(change, study)
     for job in change.jobs.of_study(study.id):
         if job.state is not JobState.FAILED:
             continue
@@ -47,3 +55,48 @@ def retry_study(change: Transaction, study: Study, now: float) -> int:
         )
     change.studies.move(study, StudyState.ASSEMBLING, now, _RETRIED)
     return count
+
+
+def retry_paused(change: Transaction, pause: ModelPause, now: float) -> Sequence[int]:
+    """Retry every study that came while a model was paused, and has come to rest since.
+
+    Args:
+        change: the transaction, in which the model has been resumed.
+        pause: what its pause was.
+        now: in seconds since the epoch, UTC.
+
+    Returns:
+        Row ids of the studies that are on their way again.
+    """
+    retried = []
+    for study_id in change.jobs.studies_not_analysed(pause.model_id, pause.model_version):
+        study = change.studies.get(study_id)
+        if study.state is StudyState.DONE and _met_pause(change, study):
+            retry_study(change, study, now)
+            retried.append(study_id)
+    return retried
+
+
+def _set_aside(change: Transaction, study: Study) -> int:
+    """Make room for a new version of every job that ended because its model was paused."""
+    found = _met_pause(change, study)
+    for job in found:
+        change.jobs.set_aside(job)
+    return len(found)
+
+
+def _met_pause(change: Transaction, study: Study) -> Sequence[Job]:
+    """The jobs of a study that ended because their model was paused, and is not any more."""
+    refused = {
+        row.job_id
+        for row in change.trail.of_study(study.id)
+        if row.event == "job" and row.detail.get("outcome") == OUTCOME
+    }
+    return [
+        job
+        for job in change.jobs.of_study(study.id)
+        if job.id in refused
+        and job.state is JobState.DELIVERED
+        and not change.jobs.has_newer(job)
+        and change.model_pauses.paused(job.model_id, job.model_version) is None
+    ]

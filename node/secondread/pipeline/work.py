@@ -10,6 +10,7 @@ from secondread.domain.job import Job
 from secondread.domain.states import JobState
 from secondread.errors import ClaimLostError, NotAnalysedError, SecondReadError
 from secondread.pipeline.workplace import ATTEMPTS_MAX, LEASE_S, Workplace
+from secondread.store import Transaction
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -69,10 +70,18 @@ def attempt(place: Workplace, job: Job, action: Callable[[Job], None]) -> None:
         fail(place, job, f"The node failed with {type(error).__name__}; see the log, then retry.")
 
 
-def refuse(place: Workplace, job: Job, reason: str, outcome: str) -> None:
-    """The job ends as 'not analysed', for this reason."""
+def refuse(
+    place: Workplace,
+    job: Job,
+    reason: str,
+    outcome: str,
+    keep: Callable[[Transaction], None] | None = None,
+) -> None:
+    """The job ends as 'not analysed', for this reason; ``keep`` writes more with it."""
     log.info("not analysed", job=job.key, model=job.model_id, outcome=outcome)
     with place.ledger.begin() as change:
+        if keep is not None:
+            keep(change)
         change.jobs.move(
             job,
             JobState.REFUSED,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -269,6 +270,27 @@ class Jobs:
         """Keep the model's plausibility checks of a job that it refused."""
         self._connection.execute(
             sa.update(job).where(job.c.id == record.id).values(checks=[list(c) for c in checks])
+        )
+
+    def studies_not_analysed(self, model_id: str, version: str) -> Sequence[int]:
+        """Row ids of the studies with a job that a model did not analyse, sorted."""
+        query = sa.select(job.c.study_id).where(
+            job.c.model_id == model_id,
+            job.c.model_version == version,
+            job.c.outcome == NOT_ANALYSED,
+            job.c.state == JobState.DELIVERED,
+        )
+        rows = self._connection.execute(query.distinct().order_by(job.c.study_id))
+        return tuple(rows.scalars())
+
+    def set_aside(self, record: Job) -> None:
+        """Let the same images be planned for the same model once more, as a new version.
+
+        The job keeps all but the digest by which a plan would be known for one that was made.
+        """
+        digest = hashlib.sha256(f"{record.input_digest} aside {record.id}".encode()).hexdigest()
+        self._connection.execute(
+            sa.update(job).where(job.c.id == record.id).values(input_digest=digest)
         )
 
     def release_claims_of(self, owner_prefix: str) -> int:

@@ -15,9 +15,12 @@ from sqlalchemy.pool import QueuePool
 from secondread.errors import LedgerError
 from secondread.store.archive_counts import ArchiveCounts
 from secondread.store.commitments import Commitments
+from secondread.store.comparisons import Comparisons
+from secondread.store.corrections import Corrections
 from secondread.store.crosswalk import Crosswalk
 from secondread.store.deliveries import Deliveries
 from secondread.store.enquiries import Enquiries
+from secondread.store.feedbacks import Feedbacks
 from secondread.store.fetches import Fetches
 from secondread.store.history import History
 from secondread.store.holdings import Holdings
@@ -26,7 +29,10 @@ from secondread.store.instances import Instances
 from secondread.store.jobs import Jobs
 from secondread.store.lines import Lines
 from secondread.store.looks import Looks
+from secondread.store.model_pauses import ModelPauses
+from secondread.store.model_work import ModelWork
 from secondread.store.notices import Notices
+from secondread.store.observations import Observations
 from secondread.store.outbox import Outbox
 from secondread.store.pauses import Pauses
 from secondread.store.refusals import Refusals
@@ -38,7 +44,7 @@ from secondread.store.trail import Trail
 from secondread.store.workitems import Workitems
 
 LEDGER_NAME = "ledger.sqlite"
-HEAD_REVISION = "0006"
+HEAD_REVISION = "0007"
 BUSY_TIMEOUT_MS = 30_000
 
 
@@ -68,6 +74,12 @@ class Transaction:
     keeping: Keeping
     history: History
     crosswalk: Crosswalk
+    observations: Observations
+    comparisons: Comparisons
+    model_pauses: ModelPauses
+    model_work: ModelWork
+    feedbacks: Feedbacks
+    corrections: Corrections
     trail: Trail
 
 
@@ -169,6 +181,12 @@ def _bind(connection: sa.Connection) -> Transaction:
         keeping=Keeping(connection),
         history=History(connection),
         crosswalk=Crosswalk(connection),
+        observations=Observations(connection, trail),
+        comparisons=Comparisons(connection),
+        model_pauses=ModelPauses(connection, trail),
+        model_work=ModelWork(connection),
+        feedbacks=Feedbacks(connection, trail),
+        corrections=Corrections(connection),
         trail=trail,
     )
 

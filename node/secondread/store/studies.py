@@ -62,6 +62,10 @@ _ARRIVED = (
 )
 
 
+def _never(_: Instance) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Waits:
     """How long the studies of a peer, by its name, are waited for; in seconds.
@@ -70,11 +74,14 @@ class Waits:
         quiet_s: the quiet time.
         look_s: after how much silence a study might be complete at the earliest.
         limit_s: the shortest of the longest waits; infinite where there is no limit.
+        is_feedback: whether an object is about results, so that a study that has gone on stays
+            where it is.
     """
 
     quiet_s: Callable[[str], float]
     look_s: Callable[[str], float]
     limit_s: Callable[[str], float]
+    is_feedback: Callable[[Instance], bool] = _never
 
 
 def _arrival(group: Sequence[Instance], waits: Waits, *, again: bool) -> dict[str, Any]:
@@ -90,19 +97,26 @@ def _arrival(group: Sequence[Instance], waits: Waits, *, again: bool) -> dict[st
     }
 
 
+def _outcome(row: Any) -> str:
+    return "failed in shadow" if row.state == JobState.FAILED else row.outcome or "analysed"
+
+
 def _end(
     record: Study, answers: Sequence[RuleAnswer], jobs: Sequence[Any]
 ) -> tuple[StudyState, str] | None:
-    """How a study with these rows of jobs ends, and why; None while it does not."""
+    """How a study with these rows of jobs ends, and why; None while it does not.
+
+    A failure in shadow holds no study: whoever waits for results waits for none of it.
+    """
     if not all(JobState(row.state) in JOB_ENDS for row in jobs):
         return None
-    failed = [row for row in jobs if row.state == JobState.FAILED]
+    failed = [row for row in jobs if row.state == JobState.FAILED and not row.shadow]
     if failed:
         text = "; ".join(f"model '{row.model_id}': {row.reason}" for row in failed)
         return StudyState.HELD, f"Waits for a person: {text}"
     if record.state is StudyState.DONE:
         return None
-    newest = {(row.rule, row.model_id): row.outcome or "analysed" for row in jobs}
+    newest = {(row.rule, row.model_id): _outcome(row) for row in jobs}
     parts = [
         f"model '{model}'{f' by rule {rule!r}' if len(newest) > 1 else ''}: {outcome}"
         for (rule, model), outcome in newest.items()
@@ -137,6 +151,10 @@ class Studies:
             groups.setdefault(record.study_instance_uid, []).append(record)
         query = sa.select(study).where(study.c.study_instance_uid.in_(list(groups)))
         known = {row.study_instance_uid: row for row in self._connection.execute(query)}
+        for uid in [uid for uid, row in known.items() if row.state != StudyState.RECEIVING]:
+            if all(waits.is_feedback(record) for record in groups[uid]):
+                group = groups.pop(uid)
+                self._count_more(uid, 0 if again else len(group))
         for uid, group in groups.items():
             if uid not in known:
                 self._begin(group[0], waits)
@@ -148,6 +166,12 @@ class Studies:
         changes = [_arrival(group, waits, again=again) for group in groups.values()]
         if changes:
             self._connection.execute(_ARRIVED, changes)
+
+    def _count_more(self, study_instance_uid: str, objects: int) -> None:
+        """Objects came that change nothing of what is waited for or planned."""
+        which = study.c.study_instance_uid == study_instance_uid
+        more = study.c.instances + objects
+        self._connection.execute(sa.update(study).where(which).values(instances=more))
 
     def _limit(self, study_instance_uid: str, first: Instance, waits: Waits) -> None:
         """Say when to look at the latest, though objects may go on coming until then."""
@@ -300,7 +324,8 @@ class Studies:
         if not open_rows:
             return
         query = sa.select(
-            job.c.study_id, job.c.state, job.c.outcome, job.c.rule, job.c.model_id, job.c.reason
+            *(job.c.study_id, job.c.state, job.c.outcome),
+            *(job.c.rule, job.c.model_id, job.c.reason, job.c.shadow),
         ).where(
             job.c.study_id.in_([row.id for row in open_rows]),
             job.c.state != JobState.SUPERSEDED,

@@ -1,0 +1,1 @@
+"""Models at work: drift, pauses, paired comparison and feedback; pure logic over records."""

@@ -1,0 +1,170 @@
+"""Looking at the models at work: how each stands, what has changed, and which is paused for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from secondread.domain.monitoring import BY_RULE, Drift, DriftRow, ModelPause
+from secondread.domain.monitoring_terms import MonitoringTerms
+from secondread.monitoring.drift import Windows
+from secondread.monitoring.pausing import why_pause
+from secondread.monitoring.standing import Seen, Standing, of_model
+from secondread.observe.model_metrics import GroupNumbers, ModelNumbers, write_models
+from secondread.pipeline.challengers import challenger_numbers
+from secondread.pipeline.workplace import Workplace
+from secondread.store import Transaction
+
+log = structlog.stdlib.get_logger(__name__)
+
+METRICS_FILE = Path("metrics", "models.prom")
+METRICS_S = 60.0
+"""How often that is written."""
+
+
+def read_standing(
+    view: Transaction, model_id: str, version: str, terms: MonitoringTerms
+) -> Standing:
+    """How one version of a model stands, as ``secondread model monitor`` tells it."""
+    seen, pauses = view.observations, view.model_pauses
+    baseline = seen.baseline(model_id, version)
+    since = baseline.since if baseline else 0.0
+    feedback_since = max(since, pauses.last_resumed(model_id, version))
+    return of_model(
+        Seen(
+            model_id=model_id,
+            model_version=version,
+            counts=seen.counts(model_id, version),
+            windows={
+                group: _windows(view, (model_id, version), group, since, terms)
+                for group in seen.groups(model_id, version)
+            },
+            noted={(row.scanner, row.protocol): row for row in seen.drift_rows(model_id, version)},
+            feedback=view.feedbacks.last_words(model_id, version, feedback_since),
+            verdicts=view.feedbacks.counts(model_id, version),
+            pause=pauses.paused(model_id, version),
+            baseline=baseline,
+        ),
+        terms,
+    )
+
+
+def _windows(
+    view: Transaction,
+    model: tuple[str, str],
+    group: tuple[str, str],
+    since: float,
+    terms: MonitoringTerms,
+) -> Windows:
+    seen = view.observations
+    reference = seen.first_answered(*model, group, since, terms.reference)
+    if not reference:
+        recent = seen.last(*model, group, since, terms.recent)
+        return Windows((), 0, tuple(recent))
+    end = reference[-1].at
+    refused = seen.refused(*model, group, (since, end))
+    recent = seen.last(*model, group, end, terms.recent)
+    return Windows(tuple(reference), refused, tuple(recent))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWatch:
+    """Looks at every model that is switched on; what changed goes to the log and the trail.
+
+    Attributes:
+        place: where the node works, with the ledger, the clock and the models.
+        terms: when something has changed, and what follows.
+    """
+
+    place: Workplace
+    terms: MonitoringTerms
+
+    def look(self) -> None:
+        """Judge every model, and pause where the rule says so."""
+        for model_id, version in self._models():
+            self._judge(model_id, version)
+        self.write_metrics()
+
+    def write_metrics(self) -> None:
+        """Replace ``metrics/models.prom``; of drift it has what the last look found."""
+        with self.place.ledger.read() as view:
+            numbers = [_numbers(view, *model) for model in self._models()]
+        try:
+            write_models(self.place.spool.root / METRICS_FILE, numbers)
+        except OSError as error:
+            log.warning("metrics not written", reason=error.strerror)
+
+    def _models(self) -> Sequence[tuple[str, str]]:
+        """Those that are switched on: an old version that drifted is nobody's worry any more."""
+        return [(one.id, one.version) for one in self.place.manifests.values()]
+
+    def _judge(self, model_id: str, version: str) -> None:
+        # Reading and judging take a while, and intake must not wait for the ledger meanwhile.
+        with self.place.ledger.read() as view:
+            standing = read_standing(view, model_id, version, self.terms)
+        drifted = []
+        with self.place.ledger.begin() as change:
+            for row in self._rows(standing):
+                if change.observations.note_drift(row):
+                    _tell(row)
+                    if row.state is Drift.DRIFT:
+                        drifted.append(row.text)
+        reason = why_pause(drifted, standing.rejects, self.terms)
+        if reason and standing.pause is None:
+            self._pause(model_id, version, reason)
+
+    def _rows(self, standing: Standing) -> Sequence[DriftRow]:
+        now = self.place.clock.now()
+        return [
+            DriftRow(
+                model_id=standing.model_id,
+                model_version=standing.model_version,
+                scanner=group.scanner,
+                protocol=group.protocol,
+                state=group.found.state,
+                since=now,
+                looked_at=now,
+                text=group.found.text,
+                psi_max=group.found.psi_max,
+            )
+            for group in standing.groups
+        ]
+
+    def _pause(self, model_id: str, version: str, reason: str) -> None:
+        pause = ModelPause(model_id, version, self.place.clock.now(), reason, BY_RULE)
+        with self.place.ledger.begin() as change:
+            if change.model_pauses.paused(model_id, version) is not None:
+                return
+            change.model_pauses.pause(pause)
+        log.error("model paused", model=model_id, version=version, reason=reason)
+
+
+def _tell(row: DriftRow) -> None:
+    say = log.warning if row.state in {Drift.DRIFT, Drift.WATCH} else log.info
+    say(
+        "model drift",
+        model=row.model_id,
+        version=row.model_version,
+        state=row.state.value,
+        reason=row.text,
+    )
+
+
+def _numbers(view: Transaction, model_id: str, version: str) -> ModelNumbers:
+    counts = view.observations.counts(model_id, version)
+    verdicts = view.feedbacks.counts(model_id, version)
+    return ModelNumbers(
+        model=model_id,
+        version=version,
+        is_paused=view.model_pauses.paused(model_id, version) is not None,
+        observations={outcome.value: count for outcome, count in counts.items()},
+        feedback={verdict.value: count for verdict, count in verdicts.items()},
+        groups=tuple(
+            GroupNumbers(row.scanner, row.protocol, row.state.value, row.psi_max)
+            for row in view.observations.drift_rows(model_id, version)
+        ),
+        challengers=challenger_numbers(view, model_id, version),
+    )
