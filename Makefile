@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all bench bench-intake bench-volume bench-replay bench-deid \
-  bench-results bench-delivery check clean
+  bench-results bench-delivery bench-models check clean
 
 BIN := .venv/bin
 # make demo STUDY=/path/to/a/DICOM/folder
@@ -21,6 +21,7 @@ help:
 	@echo "make bench-deid    exports against dicognito, a line of JSON (a minute)"
 	@echo "make bench-results results against dcmqi, a line of JSON per figure (minutes)"
 	@echo "make bench-delivery the sender against dcmsend, a line of JSON per figure (minutes)"
+	@echo "make bench-models  chest_ct and brain_mr on a whole scan: seconds and memory (a minute)"
 	@echo "make check         linters, types and import contracts only"
 	@echo "make setup         the virtual environment only"
 	@echo "make clean         remove what was built; the virtual environment too"
@@ -86,6 +87,11 @@ bench-delivery:
 bench-volume:
 	@>&2 deploy/setup/venv.sh
 	@$(BIN)/python -m tests.bench.volume $(ARGS)
+
+bench-models:
+	@>&2 deploy/setup/venv.sh
+	@>&2 deploy/setup/packages.sh mricron-data
+	@$(BIN)/python -m tests.bench.models $(ARGS)
 
 clean:
 	rm -rf .venv out build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -30,6 +30,6 @@ install() {
 }
 echo "setup: installing PyTorch (the largest part; a minute or more the first time)"
 install "torch==2.13.*"
-echo "setup: installing SecondRead with the extras demo, test and train"
-install --editable ".[demo,test,train]"
+echo "setup: installing SecondRead with the extras demo, test, train and monai"
+install --editable ".[demo,test,train,monai]"
 echo "$wanted" >"$stamp"

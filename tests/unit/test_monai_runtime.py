@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from secondread.errors import ManifestError
 from secondread.inference.worker.runtimes.monai import MonaiRuntime
 from secondread.inference.worker.runtimes.monai_bundle import Bundle
-from tests.monai_bundles import INFERENCE, bright_script
+from tests.bright_blocks import AFFINE, bright_blocks, truth
+from tests.monai_bundles import INFERENCE, NAMED, NETWORK, bright_script, named_network
 
 MANIFEST: dict[str, Any] = {
     "runtime": {
@@ -24,7 +27,6 @@ MANIFEST: dict[str, Any] = {
     "files": {"models/model.ts": "0", "configs/inference.json": "0"},
     "labels": [{"value": 1}, {"value": 2}],
 }
-AFFINE = np.array([[0.0, 0, 2, -40], [0, 2, 0, -40], [4, 0, 0, -40], [0, 0, 0, 1]])
 
 
 @pytest.fixture
@@ -48,11 +50,7 @@ def folder(tmp_path: Path, config: dict[str, Any]) -> Path:
 
 @pytest.fixture
 def head() -> Any:
-    """(slice, row, column): a block of brain with a block of thalamus, off the middle."""
-    voxels = np.zeros((14, 22, 25), np.int16)
-    voxels[2:11, 4:16, 3:20] = 500
-    voxels[4:7, 5:9, 5:9] = 900
-    return voxels
+    return bright_blocks()
 
 
 def _write(folder: Path, config: dict[str, Any]) -> None:
@@ -73,7 +71,7 @@ def test_torchscript_of_a_bundle_labels_a_volume(
     manifest: dict[str, Any], folder: Path, head: Any
 ) -> None:
     found = MonaiRuntime(manifest, folder).predict(head, AFFINE)
-    assert np.array_equal(found.labels, np.select([head == 900, head == 500], [2, 1], 0))
+    assert np.array_equal(found.labels, truth(head))
 
 
 def test_the_manifest_goes_before_the_bundle(
@@ -171,10 +169,67 @@ def test_weights_that_are_no_torchscript_are_refused(
         MonaiRuntime(manifest, folder)
 
 
-def test_weights_of_a_network_by_name_are_refused_with_the_remedy(
-    manifest: dict[str, Any], folder: Path
-) -> None:
+@pytest.fixture
+def named(manifest: dict[str, Any], folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """The bundle with weights of a network that it names, which lie in ``models/model.pt``."""
+    network = named_network()
+    config |= NAMED
     manifest["runtime"]["weights"] = "models/model.pt"
     manifest["files"]["models/model.pt"] = "0"
-    with pytest.raises(ManifestError, match="ckpt_export"):
-        MonaiRuntime(manifest, folder)
+    torch.save({"epoch": 7, "model": network.state_dict()}, folder / "models" / "model.pt")
+    _write(folder, config)
+    return manifest
+
+
+def test_a_network_of_monai_by_name_answers_as_its_torchscript(
+    named: dict[str, Any], folder: Path, config: dict[str, Any], head: Any
+) -> None:
+    found = MonaiRuntime(named, folder).predict(head, AFFINE)
+    network = named_network()
+    weights = torch.load(folder / "models" / "model.pt", weights_only=True)["model"]
+    network.load_state_dict(weights)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        script = torch.jit.trace(network.eval(), torch.zeros(1, 1, 16, 16, 16))
+        script.save(str(folder / "models" / "model.ts"))
+    named["runtime"]["weights"] = "models/model.ts"
+    assert len(np.unique(found.labels)) > 1
+    assert np.array_equal(found.labels, MonaiRuntime(named, folder).predict(head, AFFINE).labels)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"_target_": "os.system"}, "'os.system', which is not known"),
+        ({"_target_": "theirs.UNet"}, "'theirs.UNet', which is not known"),
+        ({"in_channels": 4}, "takes 4 images"),
+        ({"channels": "$[4, 8]"}, "an expression for channels"),
+        ({"channels": [4, 8, 16]}, "does not take the options"),
+        ({"channels": [4, 16]}, "does not fit the network"),
+        ({"norm": {"_target_": "os.system"}}, "an expression for norm"),
+    ],
+)
+def test_a_network_that_is_not_in_the_table_is_refused(
+    named: dict[str, Any], folder: Path, config: dict[str, Any], change: Any, words: str
+) -> None:
+    config["network_def"] = {**NETWORK, **change}
+    _write(folder, config)
+    with pytest.raises(ManifestError, match=words):
+        MonaiRuntime(named, folder)
+
+
+class _Act:
+    """A pickle that touches a file when it is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.mark,)
+
+
+def test_weights_that_would_run_something_are_refused(named: dict[str, Any], folder: Path) -> None:
+    torch.save({"model": _Act(folder / "mark")}, folder / "models" / "model.pt")
+    with pytest.raises(ManifestError, match="not a file of weights alone"):
+        MonaiRuntime(named, folder)
+    assert not (folder / "mark").exists()

@@ -16,6 +16,7 @@ import pytest
 
 from secondread.errors import InvalidPredictionError, ManifestError
 from secondread.inference.worker.runtimes.onnx import OnnxRuntime
+from tests.bright_blocks import AFFINE, bright_blocks, truth
 from tests.onnx_networks import bright_network, mean_network
 
 ARGMAX = {"activation": "softmax", "decide": "argmax", "labels": [0, 1, 2]}
@@ -26,7 +27,6 @@ MANIFEST: dict[str, Any] = {
     "files": {"model.onnx": "0"},
     "labels": [{"value": 1}, {"value": 2}],
 }
-AFFINE = np.array([[0.0, 0, 2, -40], [0, 2, 0, -40], [4, 0, 0, -40], [0, 0, 0, 1]])
 
 
 @pytest.fixture
@@ -42,15 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def head() -> Any:
-    """(slice, row, column): a block of brain with a block of thalamus, off the middle."""
-    voxels = np.zeros((14, 22, 25), np.int16)
-    voxels[2:11, 4:16, 3:20] = 500
-    voxels[4:7, 5:9, 5:9] = 900
-    return voxels
-
-
-def truth(voxels: Any) -> Any:
-    return np.select([voxels == 900, voxels == 500], [2, 1], 0)
+    return bright_blocks()
 
 
 def dice(a: Any, b: Any) -> float:

@@ -70,6 +70,9 @@ def environment(threads: int) -> dict[str, str]:
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "OPENBLAS_NUM_THREADS": str(threads),
+        # ONNX Runtime (1.32 does) reports to its maker some seconds after it was imported, unless
+        # it is told not to before that; here it would be ended for trying.
+        "ORT_DISABLE_TELEMETRY": "1",
     }
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "resample",
     "resample_back",
     "sample_back",
+    "scanned",
 ]
 
 Float32 = NDArray[np.float32]
@@ -39,6 +40,8 @@ HEAD_DEPTH_MM = 130.0
 """How far below the top the head is taken to reach when its middle is looked for."""
 FINEST_MM = 1.0
 """Finer volumes are averaged down to about this before they are sampled."""
+ROUNDING = 1e-3
+"""In voxels of a source: what lies on its border lies within."""
 ROWS_AT_ONCE = 400_000
 """Voxels per step of `resample_back`; bounds its memory to some 100 MB."""
 
@@ -188,6 +191,22 @@ def resample(voxels: NDArray[np.generic], affine_lps: Float64, grid: CanonicalGr
         )
     out /= 4
     return out
+
+
+def scanned(
+    source_shape: tuple[int, ...], affine_lps: Float64, grid: CanonicalGrid
+) -> NDArray[np.bool_]:
+    """Tell which voxels of a canonical grid lie within a volume, (x, y, z).
+
+    A volume ends at the middle of its outermost voxels, as it does for `resample`.
+    """
+    to_source = np.linalg.inv(affine_to_ras(affine_lps)) @ grid.affine_ras
+    x, y, z = np.ogrid[tuple(slice(0, n) for n in grid.shape)]
+    inside = np.ones(grid.shape, np.bool_)
+    for (along_x, along_y, along_z, start), count in zip(to_source[:3], source_shape, strict=True):
+        at = along_x * x + along_y * y + along_z * z + start
+        inside &= (at > -ROUNDING) & (at < count - 1 + ROUNDING)
+    return inside
 
 
 def bright_end(image: Float32) -> float:

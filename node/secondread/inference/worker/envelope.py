@@ -11,7 +11,7 @@ A check is a table in the manifest::
     refusal = "The image does not look like a human head: it holds {value:.0f} mL of brain."
 
 The first check that fails gives the refusal. Checks that need only the image are made before the
-network runs.
+network runs. docs/models.md has the table of measures and their arguments.
 """
 
 from __future__ import annotations
@@ -29,9 +29,27 @@ from scipy import ndimage
 from secondread.inference.worker.canonical import Foreground
 from secondread.inference.worker.prediction import Check
 
-__all__ = ["IMAGE_MEASURES", "MEASURES", "Evidence", "judge", "sort_rules"]
+__all__ = ["IMAGE_MEASURES", "MEASURES", "SIDES", "Evidence", "judge", "sort_rules"]
 
 Limits = Mapping[str, Any]
+
+SIDES: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {
+        "right": (0, 1),
+        "left": (0, -1),
+        "front": (1, 1),
+        "back": (1, -1),
+        "top": (2, 1),
+        "bottom": (2, -1),
+    }
+)
+"""Where a check looks, as the patient has it: axis of a RAS grid, and which way along it."""
+EDGE_MM = 6.0
+"""How near to the end of what was scanned a structure is cut; a network is not sure at the edge."""
+OUTERMOST_PERCENT = 1.0
+"""A structure reaches as far as all but so much of it: a few stray voxels are no brain."""
+MIDDLE_PERCENT = (5.0, 95.0)
+"""Between which planes none may be blank: at the ends a stray voxel may stand alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +58,33 @@ class Evidence:
 
     Attributes:
         foreground: the object that was found, or None.
+        voxels: (slice, row, column), the image as it came, or None.
         image: (x, y, z) float32, normalised.
         classes: (x, y, z) uint8, the network's class per voxel, dropped classes included.
         confidence: (x, y, z) float32, probability of that class.
         right: (x, y, z) bool, right side of the patient, or None for a model without sides.
+        scanned: (x, y, z) bool, what lies within the image as it came; None is all of the grid.
         spacing_mm: spacing of the grid.
     """
 
     foreground: Foreground | None
+    voxels: NDArray[np.generic] | None = None
     image: NDArray[np.float32] | None = None
     classes: NDArray[np.uint8] | None = None
     confidence: NDArray[np.float32] | None = None
     right: NDArray[np.bool_] | None = None
+    scanned: NDArray[np.bool_] | None = None
     spacing_mm: float = 1.0
 
     def chosen(self, classes: Sequence[int]) -> NDArray[np.bool_]:
         """Give the voxels of some classes."""
         assert self.classes is not None
         return np.isin(self.classes, classes)
+
+    def within_scan(self, classes: Sequence[int]) -> NDArray[np.bool_]:
+        """Give the voxels of some classes that were scanned; networks guess beyond, too."""
+        chosen = self.chosen(classes)
+        return chosen if self.scanned is None else chosen & self.scanned
 
     def volume_ml(self, classes: Sequence[int]) -> float:
         """Give the volume of some classes."""
@@ -71,6 +98,37 @@ def _foreground_ml(evidence: Evidence, check: Limits) -> float:
 def _foreground_extent_mm(evidence: Evidence, check: Limits) -> float:
     """Smallest extent of the object along the patient's axes."""
     return min(evidence.foreground.extent_mm) if evidence.foreground else 0.0
+
+
+def _share_below(evidence: Evidence, check: Limits) -> float:
+    """Share of the image's own voxels below ``value``, such as air in Hounsfield units."""
+    if evidence.voxels is None or not evidence.voxels.size:
+        return 0.0
+    return float(np.count_nonzero(evidence.voxels < check["value"]) / evidence.voxels.size)
+
+
+def _blank_planes(evidence: Evidence, check: Limits) -> float:
+    """Number of planes of the image, along any axis, that are blank between two that are not."""
+    if evidence.voxels is None or not evidence.voxels.size:
+        return 0.0
+    blank = 0
+    for axis in range(evidence.voxels.ndim):
+        others = tuple(one for one in range(evidence.voxels.ndim) if one != axis)
+        filled = np.flatnonzero(
+            evidence.voxels.max(axis=others) != evidence.voxels.min(axis=others)
+        )
+        inner = filled[_within(filled, *MIDDLE_PERCENT)]
+        if len(inner):
+            blank += int(inner[-1] - inner[0] + 1 - len(inner))
+    return float(blank)
+
+
+def _within(values: NDArray[np.intp], low: float, high: float) -> NDArray[np.bool_]:
+    """Tell which values lie between two percentiles of them."""
+    if not len(values):
+        return np.zeros(0, np.bool_)
+    ends = np.percentile(values, (low, high))
+    return np.asarray((values >= ends[0]) & (values <= ends[1]), np.bool_)
 
 
 def _volume_ml(evidence: Evidence, check: Limits) -> float:
@@ -106,6 +164,50 @@ def _connected(evidence: Evidence, check: Limits) -> float:
     return float(sizes.max() / sizes.sum()) if count else 0.0
 
 
+def _cut_cm2(evidence: Evidence, check: Limits) -> float:
+    """Section of some classes at the end of what was scanned, looking towards ``side``."""
+    axis, way = SIDES[check["side"]]
+    found = np.moveaxis(evidence.within_scan(check["classes"]), axis, 0)[::way]
+    beyond = np.zeros_like(found)
+    if evidence.scanned is not None:
+        beyond = ~np.moveaxis(evidence.scanned, axis, 0)[::way]
+    at_end = np.zeros(found.shape[1:], np.bool_)
+    for step in range(1, round(EDGE_MM / evidence.spacing_mm) + 1):
+        at_end |= (found[:-step] & beyond[step:]).any(axis=0) | found[-step:].any(axis=0)
+    return float(at_end.sum()) * evidence.spacing_mm**2 / 100
+
+
+def _reach_mm(evidence: Evidence, check: Limits) -> float:
+    """How far some classes reach to one ``side`` from the middle of others (``from``).
+
+    0 when there is none of the one or of the other.
+    """
+    axis, way = SIDES[check["side"]]
+    there = np.nonzero(evidence.within_scan(check["classes"]))[axis]
+    middle = np.nonzero(evidence.within_scan(check["from"]))[axis]
+    if not len(there) or not len(middle):
+        return 0.0
+    percent = OUTERMOST_PERCENT if way < 0 else 100 - OUTERMOST_PERCENT
+    return float(way * (np.percentile(there, percent) - middle.mean())) * evidence.spacing_mm
+
+
+def _explained(evidence: Evidence, check: Limits) -> float:
+    """How much of the image's variance within some classes the classes explain (eta squared).
+
+    It looks at the image, not at what the network says of itself: where labels follow what is to be
+    seen, voxels of one class are alike, and those of different classes are not.
+    """
+    assert evidence.image is not None
+    assert evidence.classes is not None
+    inside = evidence.within_scan(check["classes"])
+    values, classes = evidence.image[inside].astype(np.float64), evidence.classes[inside]
+    if not len(values) or not values.var() > 0:
+        return 0.0
+    count = np.maximum(np.bincount(classes), 1)
+    means = np.bincount(classes, values) / count
+    return float(np.mean((means[classes] - values.mean()) ** 2) / values.var())
+
+
 def _layout_mm(evidence: Evidence, check: Limits) -> float:
     """How far the structures' centroids lie from a reference layout, root mean square in mm.
 
@@ -138,7 +240,12 @@ def _misfit_mm2(reference: NDArray[np.float64], found: NDArray[np.float64]) -> f
 
 Measure = Callable[[Evidence, Limits], float]
 IMAGE_MEASURES: Mapping[str, Measure] = MappingProxyType(
-    {"foreground_ml": _foreground_ml, "foreground_extent_mm": _foreground_extent_mm}
+    {
+        "foreground_ml": _foreground_ml,
+        "foreground_extent_mm": _foreground_extent_mm,
+        "share_below": _share_below,
+        "blank_planes": _blank_planes,
+    }
 )
 """Measures that need no network."""
 MEASURES: Mapping[str, Measure] = MappingProxyType(
@@ -150,6 +257,9 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
         "asymmetry": _asymmetry,
         "connected": _connected,
         "layout_mm": _layout_mm,
+        "cut_cm2": _cut_cm2,
+        "reach_mm": _reach_mm,
+        "explained": _explained,
     }
 )
 """Name in a manifest → measure."""
@@ -159,12 +269,14 @@ def sort_rules(rules: Sequence[Limits]) -> tuple[list[Limits], list[Limits]]:
     """Split checks into those that need only the image and those that need the answer.
 
     Raises:
-        ValueError: a rule names a measure that does not exist.
+        ValueError: a rule names a measure or a side that does not exist.
     """
     for rule in rules:
         if rule["measure"] not in MEASURES:
             known = ", ".join(sorted(MEASURES))
             raise ValueError(f"Unknown measure {rule['measure']!r}; known measures: {known}")
+        if rule.get("side", "top") not in SIDES:
+            raise ValueError(f"Unknown side {rule['side']!r}; known sides: {', '.join(SIDES)}")
     early = [rule for rule in rules if rule["measure"] in IMAGE_MEASURES]
     return early, [rule for rule in rules if rule["measure"] not in IMAGE_MEASURES]
 

@@ -77,6 +77,12 @@ def _monai(manifest: Mapping[str, Any], folder: Path, device: str) -> Runtime:
     return MonaiRuntime(manifest, folder, device)
 
 
+def _nnunet(manifest: Mapping[str, Any], folder: Path, device: str) -> Runtime:
+    from secondread.inference.worker.runtimes.nnunet import NnunetRuntime
+
+    return NnunetRuntime(manifest, folder, device)
+
+
 def _onnx(manifest: Mapping[str, Any], folder: Path, device: str) -> Runtime:
     from secondread.inference.worker.runtimes.onnx import OnnxRuntime
 
@@ -97,6 +103,7 @@ RUNTIMES: Mapping[str, Builder] = MappingProxyType(
         "classical": _classical,
         "features": _features,
         "monai": _monai,
+        "nnunet": _nnunet,
         "onnx": _onnx,
         "regions": _regions,
         "torch": _torch,

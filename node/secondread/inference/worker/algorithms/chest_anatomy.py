@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from secondread.inference.worker.algorithms.patient_grid import PatientImage
-from secondread.inference.worker.algorithms.ridges import tubeness
+from secondread.inference.worker.algorithms.patient_grid import PatientImage, box_of
+from secondread.inference.worker.algorithms.ridges import reach, tubeness
 
 __all__ = ["Lungs", "body_mask", "find_airways", "find_lungs", "find_vessels", "split_sides"]
 
@@ -264,17 +264,20 @@ def close_lung(lung: Mask, image: PatientImage) -> Mask:
 
 def find_vessels(image: PatientImage, lungs: Mask) -> Mask:
     """Vessels within the lungs: bright ridges, followed from where they are plain."""
-    where = lungs & (image.hu > VESSEL_HU)
+    vessels = np.zeros_like(lungs)
     scales = [scale / image.grid.spacing_mm for scale in VESSEL_SCALES_MM]
-    clipped = np.clip(image.hu, -1000.0, 100.0)
-    ridge = tubeness(clipped, where, scales)
+    box = box_of(lungs, reach(scales))
+    hu = image.hu[box]
+    where = lungs[box] & (hu > VESSEL_HU)
+    ridge = tubeness(np.clip(hu, -1000.0, 100.0), where, scales)
     likely = where & (ridge > VESSEL_RIDGE_HU[1])
     parts, count = ndimage.label(likely, np.ones((3, 3, 3), np.bool_))
     if count == 0:
-        return likely
+        return vessels
     sure = np.unique(parts[likely & (ridge > VESSEL_RIDGE_HU[0])])
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
     keep = np.zeros(count + 1, np.bool_)
     keep[sure] = True
     keep[0] = False
-    return np.asarray((keep & (sizes >= 4))[parts], np.bool_)
+    vessels[box] = (keep & (sizes >= 4))[parts]
+    return vessels

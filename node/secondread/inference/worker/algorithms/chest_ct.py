@@ -20,7 +20,9 @@ from secondread.errors import ManifestError
 from secondread.inference.worker.algorithms import chest_anatomy as anatomy
 from secondread.inference.worker.algorithms.patient_grid import (
     Border,
+    Box,
     PatientImage,
+    box_of,
     labels_back,
     on_patient_grid,
 )
@@ -64,6 +66,11 @@ class _Found:
     vessels: NDArray[np.bool_]
     body: NDArray[np.bool_]
 
+    def within(self, box: Box) -> _Found:
+        """A part of it."""
+        lungs = anatomy.Lungs(self.lungs.left[box], self.lungs.right[box])
+        return _Found(lungs, self.airways[box], self.vessels[box], self.body[box])
+
 
 class ChestCt:
     """Labels a CT of a chest in Hounsfield units."""
@@ -103,7 +110,11 @@ class ChestCt:
             return checks.refuse(
                 values.shape, "it has no body with the Hounsfield units of soft tissue"
             )
-        found = _find(image, body)
+        # Nothing is looked for beside the body, but all planes stay: they tell where the scan ends.
+        across, along, _ = box_of(body, 2)
+        box = (across, along, slice(0, body.shape[2]))
+        part = image.within(box)
+        found = _find(part, body[box])
         left_ml, right_ml = (
             float(side.sum()) * image.voxel_ml for side in (found.lungs.left, found.lungs.right)
         )
@@ -115,7 +126,7 @@ class ChestCt:
                 f"{LUNGS_ML[0]:.0f} to {LUNGS_ML[1]:.0f} mL would be plausible), and gas of the "
                 "bowel is no lung",
             )
-        beside = _edge_share(found)
+        beside = _edge_share(found, body)
         checks.make("body_at_edge_share", beside, 0.0, EDGE_SHARE)
         if not checks.passed():
             return checks.refuse(
@@ -125,8 +136,8 @@ class ChestCt:
         checks.make("smaller_lung_share", smaller, SIDE_SHARE, 0.5)
         if not checks.passed():
             return checks.refuse(values.shape, "only one lung was found in it")
-        labels = labels_back(_labels(found), image.grid, values, affine_lps, BORDERS)
-        answer = _answer(values, labels, affine_lps, _view(found, image), attributes or {})
+        labels = labels_back(_labels(found), part.grid, values, affine_lps, BORDERS)
+        answer = _answer(values, labels, affine_lps, _view(found, part), attributes or {})
         return Prediction(labels, None, tuple(checks.made), answer=answer)
 
 
@@ -178,6 +189,14 @@ def _labels(found: _Found) -> NDArray[np.uint8]:
     """Labels on the coarse grid, with the borders of the lungs left to the source."""
     labels = np.where(found.body, BODY, 0).astype(np.uint8)
     both = found.lungs.left | found.lungs.right
+    box = box_of(both, 2)
+    _label_lungs(labels[box], found.within(box))
+    labels[found.airways] = AIRWAYS
+    return labels
+
+
+def _label_lungs(labels: NDArray[np.uint8], found: _Found) -> None:
+    both = found.lungs.left | found.lungs.right
     for side, label, border, vessels in (
         (found.lungs.left, LEFT, LEFT_BORDER, LEFT_VESSELS),
         (found.lungs.right, RIGHT, RIGHT_BORDER, RIGHT_VESSELS),
@@ -189,14 +208,12 @@ def _labels(found: _Found) -> NDArray[np.uint8]:
         labels[around | (side & ~core)] = border
         labels[side & core] = label
         labels[side & found.vessels] = vessels
-    labels[found.airways] = AIRWAYS
-    return labels
 
 
-def _edge_share(found: _Found) -> float:
+def _edge_share(found: _Found, whole: NDArray[np.bool_]) -> float:
     """How much of the sides of the scan is body, at the height of the lungs."""
     planes = (found.lungs.left | found.lungs.right).any(axis=(0, 1))
-    body = found.body[:, :, planes]
+    body = whole[:, :, planes]
     sides = (body[1], body[-2], body[:, 1], body[:, -2])
     return sum(int(side.sum()) for side in sides) / sum(side.size for side in sides)
 
@@ -223,28 +240,43 @@ def _answer(
 ) -> ModelAnswer:
     """Numbers of whole lungs, and whether the lungs are whole."""
     voxel_ml = abs(float(np.linalg.det(affine_lps[:3, :3]))) / 1000
-    counts = np.bincount(labels.ravel(), minlength=BODY + 1)
     findings = [AnsweredFinding("lungs_in_view", view)]
     if view != "complete":
         findings.append(AnsweredFinding("emphysema_index", "not_given_partial"))
         return ModelAnswer(findings=tuple(findings))
+    counts, sum_hu, low = _measured(values, labels)
     left = float(counts[LEFT] + counts[LEFT_VESSELS]) * voxel_ml
     right = float(counts[RIGHT] + counts[RIGHT_VESSELS]) * voxel_ml
-    inside = values[(labels == LEFT) | (labels == RIGHT)]
+    inside = max(1, int(counts[LEFT] + counts[RIGHT]))
     vessels = float(counts[LEFT_VESSELS] + counts[RIGHT_VESSELS]) * voxel_ml
     numbers = [
         AnsweredNumber("left_lung_volume", left),
         AnsweredNumber("right_lung_volume", right),
         AnsweredNumber("lung_volume", left + right),
-        AnsweredNumber("lung_density", float(inside.mean(dtype=np.float64))),
+        AnsweredNumber("lung_density", sum_hu / inside),
         AnsweredNumber("vessel_volume", vessels),
     ]
     why_not = _emphysema_obstacle(attributes)
     findings.append(AnsweredFinding("emphysema_index", why_not or "given"))
     if why_not is None:
-        share = 100 * float((inside < LAA_HU).mean())
-        numbers.append(AnsweredNumber("low_attenuation_950", share))
+        numbers.append(AnsweredNumber("low_attenuation_950", 100 * low / inside))
     return ModelAnswer(numbers=tuple(numbers), findings=tuple(findings))
+
+
+def _measured(
+    values: NDArray[np.generic], labels: NDArray[np.uint8]
+) -> tuple[NDArray[np.int64], float, int]:
+    """Voxels of each label; of both lungs without vessels the sum of HU and the voxels below -950.
+
+    A slice at a time, for labels as indices take eight bytes a voxel.
+    """
+    counts, sum_hu, low = np.zeros(BODY + 1, np.int64), 0.0, 0
+    for plane, labelled in zip(values, labels, strict=True):
+        counts += np.bincount(labelled.ravel(), minlength=BODY + 1)
+        lung = plane[(labelled == LEFT) | (labelled == RIGHT)]
+        sum_hu += float(lung.sum(dtype=np.float64))
+        low += int((lung < LAA_HU).sum())
+    return counts, sum_hu, low
 
 
 def _emphysema_obstacle(attributes: Mapping[str, Any]) -> str | None:

@@ -14,6 +14,7 @@ from secondread.bundles.entry import Entry
 from secondread.domain.technical import AttributeValue
 from secondread.errors import InvalidPredictionError, ManifestError
 from secondread.inference.worker.prediction import Check, Prediction
+from secondread.inference.worker.runtimes.onnx_session import open_session
 
 __all__ = ["Estimator", "Feature", "Percentile", "Volume"]
 
@@ -214,21 +215,7 @@ class Estimator:
 
 
 def _open(path: Path, feature_count: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=["CPUExecutionProvider"]
-        )
-    except MemoryError:
-        raise
-    except Exception:
-        # Each of the library's errors is a class of its own, derived from Exception alone.
-        raise ManifestError(f"'{path.name}' is not a file that ONNX Runtime can load.") from None
+    session = open_session(path)
     takes = [(one.name, one.shape[-1:]) for one in session.get_inputs()]
     gives = [one.name for one in session.get_outputs()]
     if takes != [("features", [feature_count])] or "probabilities" not in gives:

@@ -22,9 +22,12 @@ from numpy.typing import NDArray
 
 from secondread.bundles.entry import Entry
 
-__all__ = ["KINDS", "Intensity", "read_intensity"]
+__all__ = ["KINDS", "Intensity", "read_intensity", "scale", "standardise"]
 
 Float32 = NDArray[np.float32]
+
+_LEAST = 1e-6
+"""Keeps a flat image from being divided by nothing."""
 
 KINDS = ("none", "window", "percentile", "zscore", "fixed")
 
@@ -49,25 +52,51 @@ class Intensity:
     mean: float = 0.0
     deviation: float = 1.0
 
-    def apply(self, image: Float32) -> Float32:
-        """Normalise (x, y, z) float32; an image of a single value becomes constant."""
+    def apply(self, image: Float32, inside: NDArray[np.bool_] | None = None) -> Float32:
+        """Normalise (x, y, z) float32; an image of a single value becomes constant.
+
+        ``inside`` says for ``zscore`` which voxels there are, instead of ``nonzero``; what lies
+        outside becomes 0.
+        """
         if self.kind in {"window", "percentile"}:
             low, high = self.low, self.high
             if self.kind == "percentile":
                 low, high = (float(v) for v in np.percentile(image, (self.low, self.high)))
-            share = np.clip((image - low) / max(high - low, 1e-6), 0.0, 1.0)
+            share = scale(image, low, high)
             return np.asarray(self.to[0] + share * (self.to[1] - self.to[0]), np.float32)
         if self.kind == "zscore":
-            inside = image != 0 if self.nonzero else np.ones(image.shape, np.bool_)
+            if inside is None:
+                inside = image != 0 if self.nonzero else np.ones(image.shape, np.bool_)
             values = image[inside]
             if not values.size:
                 return image
-            scaled = (image - values.mean()) / max(float(values.std()), 1e-6)
+            scaled = standardise(image, values.mean(), values.std())
             return np.where(inside, scaled, 0).astype(np.float32)
         if self.kind == "fixed":
             cut = np.clip(image, self.low, self.high)
             return np.asarray((cut - self.mean) / self.deviation, np.float32)
         return image
+
+
+def scale(
+    image: NDArray[np.floating],
+    low: float | np.floating,
+    high: float | np.floating,
+    ceiling: float = 1.0,
+) -> NDArray[np.floating]:
+    """Bring ``low`` to 0 and ``high`` to 1; cut off at 0 and at ``ceiling``."""
+    scaled: NDArray[np.floating] = np.clip(
+        (image - low) / max(float(high - low), _LEAST), 0.0, ceiling
+    )
+    return scaled
+
+
+def standardise(
+    image: NDArray[np.floating], middle: float | np.floating, spread: float | np.floating
+) -> NDArray[np.floating]:
+    """Bring ``middle`` to 0 and ``spread`` to 1."""
+    scaled: NDArray[np.floating] = (image - middle) / max(float(spread), _LEAST)
+    return scaled
 
 
 def read_intensity(row: object) -> Intensity:

@@ -60,6 +60,23 @@ class Bundle:
             )
         return table
 
+    def network(self) -> tuple[str, dict[str, Any]]:
+        """Give the name of the network's class and its arguments."""
+        table = self._table("network_def")
+        target = table.get("_target_")
+        if not isinstance(target, str):
+            raise ManifestError("The MONAI bundle has no network_def that names its network.")
+        options = {key: self._nested(value, key) for key, value in table.items() if key[:1] != "_"}
+        return target, options
+
+    def _nested(self, value: Any, key: str) -> Any:
+        """Give an argument, which may be a list or a table of plain values."""
+        if isinstance(value, list):
+            return [self._nested(part, key) for part in value]
+        if isinstance(value, dict) and "_target_" not in value:
+            return {str(name): self._nested(part, key) for name, part in value.items()}
+        return self._resolve(value, key, 0)
+
     def plain(self, table: Mapping[str, Any], key: str, default: Any = None) -> Any:
         """Give a value without expressions; a reference is followed."""
         if key not in table:

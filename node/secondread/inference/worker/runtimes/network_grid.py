@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from scipy import ndimage
 __all__ = ["LETTERS", "NetworkGrid", "is_orientation", "lay"]
 
 Float32 = NDArray[np.float32]
+_Kind = TypeVar("_Kind", bound=np.generic)
 
 LETTERS = "RLAPSI"
 """Where an axis may run to: right, left, anterior, posterior, superior, inferior."""
@@ -60,8 +62,11 @@ class NetworkGrid:
     def take_back(self, image: Float32) -> Float32:
         """Give (x, y, z) on the network's grid at every voxel of the source."""
         shape = tuple(self.source_shape[axis] for axis in self.axes)
-        found = _sample(image, shape, tuple(1 / step for step in self.steps))
-        return found[self._turn()].transpose(np.argsort(self.axes))
+        return self.turn_back(_sample(image, shape, tuple(1 / step for step in self.steps)))
+
+    def turn_back(self, image: NDArray[_Kind]) -> NDArray[_Kind]:
+        """Give (x, y, z), at the spacing of the source, along the axes of the source."""
+        return image[self._turn()].transpose(np.argsort(self.axes))
 
     def _turn(self) -> tuple[slice, ...]:
         return tuple(slice(None, None, -1 if flipped else 1) for flipped in self.flipped)

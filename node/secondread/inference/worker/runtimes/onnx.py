@@ -16,20 +16,19 @@ not read, because nothing would pin them; a network of up to 2 GiB is one file.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from secondread.bundles.entry import Entry
 from secondread.bundles.package import MANIFEST_NAME, faults_of
 from secondread.errors import ManifestError
 from secondread.inference.worker.prediction import Prediction
+from secondread.inference.worker.runtimes.onnx_session import open_session
 from secondread.inference.worker.runtimes.voxelwise import label_voxels, read_plan
 
 __all__ = ["OnnxRuntime"]
@@ -63,7 +62,7 @@ class OnnxRuntime:
             options = manifest["runtime"].get("options", {})
             entry = Entry("[runtime.options]", options, ("input", "output", "decoding"))
             wanted = {key: entry.text(key) for key in ("input", "output") if entry.has(key)}
-        self._session = _open(folder / name)
+        self._session = open_session(folder / name)
         given = _choose("input", self._session.get_inputs(), wanted)
         if len(self._session.get_inputs()) > 1:
             raise ManifestError(f"The network in '{name}' takes more than one image.")
@@ -98,37 +97,6 @@ class OnnxRuntime:
     def _answer_by_slices(self, image: Float32) -> Float32:
         """Give (channel, x, y, z) for (x, y, z)."""
         return np.stack([self._answer(plane) for plane in np.moveaxis(image, 2, 0)], axis=-1)
-
-
-def _open(path: Path) -> onnxruntime.InferenceSession:
-    """Load a network on the processor, with as many threads as the worker may have."""
-    onnxruntime.disable_telemetry_events()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # The arena doubles what it reserves, which the limit of the address space counts.
-    options.enable_cpu_mem_arena = False
-    # A waiting thread does not take a processor from the other workers.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4
-    try:
-        return onnxruntime.InferenceSession(
-            path.read_bytes(), sess_options=options, providers=["CPUExecutionProvider"]
-        )
-    except MemoryError:
-        raise
-    except Exception as error:
-        # Each of the library's errors is a class of its own, derived from Exception alone.
-        raise ManifestError(
-            f"'{path.name}' is not a network that ONNX Runtime can load: {_reason(error, path)}"
-        ) from None
-
-
-def _reason(error: Exception, path: Path) -> str:
-    """Give the library's own words in one line, without the folder."""
-    text = " ".join(str(error).replace(f"{path.parent}{os.sep}", "").split())
-    return text if len(text) <= 300 else f"{text[:299]}…"
 
 
 def _choose(kind: str, nodes: Sequence[Any], wanted: Mapping[str, str]) -> Any:

@@ -43,6 +43,7 @@ from secondread.errors import ManifestError, ModelError
 from secondread.inference.worker import canonical, envelope
 from secondread.inference.worker.networks import build
 from secondread.inference.worker.prediction import Prediction
+from secondread.inference.worker.runtimes import intensity
 
 __all__ = ["RegionsRuntime", "normalise"]
 
@@ -293,10 +294,9 @@ def normalise(
     starts = [max(0, (n - m) // 2) for n, m in zip(image.shape, size, strict=True)]
     inner = tuple(slice(a, a + m) for a, m in zip(starts, size, strict=True))
     low, high = np.percentile(image[inner], (_DARK, _BRIGHT))
-    scaled = np.clip((image - low) / max(float(high - low), 1e-6), 0, _CEILING)
-    middle, spread = float(scaled[inner].mean()), max(float(scaled[inner].std()), 1e-6)
-    standardised: NDArray[np.float32] = ((scaled - middle) / spread).astype(np.float32)
-    return standardised
+    scaled = intensity.scale(image, low, high, _CEILING)
+    middle, spread = float(scaled[inner].mean()), float(scaled[inner].std())
+    return intensity.standardise(scaled, middle, spread).astype(np.float32)
 
 
 def _keep_largest(channels: NDArray[np.float32]) -> None:

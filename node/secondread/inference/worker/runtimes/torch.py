@@ -121,7 +121,7 @@ class TorchRuntime:
         foreground = canonical.locate(
             voxels, affine, self._preprocessing.get("centre_below_top_mm")
         )
-        first, refusal = envelope.judge(envelope.Evidence(foreground), self._early)
+        first, refusal = envelope.judge(envelope.Evidence(foreground, voxels), self._early)
         if foreground is None and refusal is None:
             refusal = "The image is empty: nothing stands out from the background."
         if foreground is None or refusal is not None:
@@ -130,10 +130,12 @@ class TorchRuntime:
         classes, shown = self._clean(channels)
         evidence = envelope.Evidence(
             foreground=foreground,
+            voxels=voxels,
             image=image,
             classes=classes,
             confidence=channels[..., : len(self._pairs)].max(axis=-1),
             right=None if self._side is None else channels[..., -1] > 0.5,
+            scanned=canonical.scanned(voxels.shape, affine, grid),
             spacing_mm=grid.spacing_mm,
         )
         checks, refusal = envelope.judge(evidence, self._late)

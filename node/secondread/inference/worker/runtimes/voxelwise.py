@@ -36,12 +36,16 @@ from secondread.inference.worker.runtimes.intensity import Intensity, read_inten
 from secondread.inference.worker.runtimes.network_grid import NetworkGrid, is_orientation, lay
 from secondread.inference.worker.runtimes.windows import Network, Windows
 
-__all__ = ["Plan", "label_voxels", "read_plan"]
+__all__ = ["Plan", "examine", "label_voxels", "read_plan", "read_rules", "refuse_declarations"]
 
 PREPROCESSING_KEYS = (
     *("orientation", "spacing_mm", "patch", "overlap", "divisor", "pad", "intensity"),
 )
-_NEEDS = {"asymmetry": "a network with sides", "layout_mm": "RAS and one spacing_mm"}
+_CUBE = "RAS and one spacing_mm"
+_NEEDS = {
+    "asymmetry": "a network with sides",
+    **dict.fromkeys(("layout_mm", "cut_cm2", "reach_mm"), _CUBE),
+}
 """Measures of the envelope, and what they need."""
 
 
@@ -81,9 +85,7 @@ def read_plan(manifest: Mapping[str, Any], folder: Path) -> Plan:
             )
         spacing_mm = _spacing_mm(entry) if entry.has("spacing_mm") else None
         labels, output = manifest.get("labels", ()), manifest.get("output", {})
-        for key in ("numbers", "findings", "places", "maps"):
-            if output.get(key):
-                raise ValueError(f"this runtime gives no {key}, which [output] declares")
+        refuse_declarations(manifest)
         return Plan(
             orientation=orientation,
             spacing_mm=spacing_mm,
@@ -94,9 +96,51 @@ def read_plan(manifest: Mapping[str, Any], folder: Path) -> Plan:
             decoding=read_decoding(
                 manifest["runtime"].get("options", {}).get("decoding"), len(labels)
             ),
-            rules=_rules(manifest, orientation, spacing_mm),
+            rules=read_rules(
+                manifest,
+                cube=orientation == "RAS" and spacing_mm is not None and len(set(spacing_mm)) == 1,
+            ),
             probabilities_of=len(labels) if output.get("probabilities", False) else 0,
         )
+
+
+def refuse_declarations(manifest: Mapping[str, Any]) -> None:
+    """See that ``[output]`` declares nothing that such a runtime does not give.
+
+    Raises:
+        ValueError: it does.
+    """
+    for key in ("numbers", "findings", "places", "maps"):
+        if manifest.get("output", {}).get(key):
+            raise ValueError(f"this runtime gives no {key}, which [output] declares")
+
+
+def examine(
+    rules: Sequence[Mapping[str, Any]],
+    voxels: NDArray[np.generic],
+    affine_lps: NDArray[np.float64],
+) -> tuple[tuple[Check, ...], str | None]:
+    """Make the checks that need no network: that there is an image, and those of the envelope.
+
+    Returns:
+        the checks, and the refusal of the first that failed.
+
+    Raises:
+        ValueError: not a volume, or an affine that cannot be inverted.
+    """
+    affine = np.asarray(affine_lps, np.float64)
+    if voxels.ndim != 3 or not voxels.size:
+        raise ValueError(f"Not a volume: shape {voxels.shape}")
+    if affine.shape != (4, 4) or not abs(np.linalg.det(affine[:3, :3])) > 1e-9:
+        raise ValueError("The affine is not an invertible 4x4 matrix")
+    spread = float(voxels.max()) - float(voxels.min())
+    check = Check("spread of values", spread, 1e-6, float(np.finfo(np.float32).max), spread > 0)
+    if not check.passed:
+        return (check,), "The image is empty: all its voxels have the same value."
+    early, _ = envelope.sort_rules(rules)
+    foreground = canonical.locate(voxels, affine, None) if early else None
+    first, refusal = envelope.judge(envelope.Evidence(foreground, voxels), early)
+    return (check, *first), refusal
 
 
 def label_voxels(
@@ -109,27 +153,14 @@ def label_voxels(
         InvalidPredictionError: the network answers something that the plan does not describe.
     """
     affine = np.asarray(affine_lps, np.float64)
-    if voxels.ndim != 3 or not voxels.size:
-        raise ValueError(f"Not a volume: shape {voxels.shape}")
-    if affine.shape != (4, 4) or not abs(np.linalg.det(affine[:3, :3])) > 1e-9:
-        raise ValueError("The affine is not an invertible 4x4 matrix")
+    checks, refusal = examine(plan.rules, voxels, affine)
     nothing = np.zeros(voxels.shape, np.uint8)
-    spread = float(voxels.max()) - float(voxels.min())
-    check = Check("spread of values", spread, 1e-6, float(np.finfo(np.float32).max), spread > 0)
-    if not check.passed:
-        return Prediction(
-            nothing, "The image is empty: all its voxels have the same value.", (check,)
-        )
-    early, late = envelope.sort_rules(plan.rules)
-    foreground = canonical.locate(voxels, affine, None) if early else None
-    first, refusal = envelope.judge(envelope.Evidence(foreground), early)
-    checks = (check, *first)
     if refusal is not None:
         return Prediction(nothing, refusal, checks)
     grid = lay(plan.orientation, plan.spacing_mm, voxels.shape, affine)
     image = plan.intensity.apply(grid.bring(voxels))
     channels = plan.decoding.activate(windows.run(image, plan.windows, network))
-    if late:
+    if late := envelope.sort_rules(plan.rules)[1]:
         more, refusal = envelope.judge(_evidence(plan, grid, image, channels), late)
         checks += more
         if refusal is not None:
@@ -182,16 +213,21 @@ def _windows(entry: Entry) -> Windows:
     return Windows(patch, overlap, divisor, pad)
 
 
-def _rules(
-    manifest: Mapping[str, Any], orientation: str, spacing_mm: tuple[float, ...] | None
-) -> Sequence[Mapping[str, Any]]:
-    """Give the checks of the envelope; only those that mean something without a canonical grid."""
+def read_rules(manifest: Mapping[str, Any], *, cube: bool) -> Sequence[Mapping[str, Any]]:
+    """Give the checks of the envelope; only those that mean something without a canonical grid.
+
+    Args:
+        manifest: the parsed `model.toml`.
+        cube: whether the network's axes are RAS, and its voxels cubes.
+
+    Raises:
+        ValueError: a check asks for a measure that there is not.
+    """
     rules: Sequence[Mapping[str, Any]] = manifest.get("envelope", {}).get("checks", [])
     envelope.sort_rules(rules)
     for rule in rules:
         measure = rule["measure"]
-        cube = orientation == "RAS" and spacing_mm is not None and len(set(spacing_mm)) == 1
-        if measure == "asymmetry" or (measure == "layout_mm" and not cube):
+        if measure in _NEEDS and not (cube and _NEEDS[measure] == _CUBE):
             raise ValueError(
                 f"the check '{rule.get('name', measure)}' has the measure {measure}, which needs "
                 f"{_NEEDS[measure]}"

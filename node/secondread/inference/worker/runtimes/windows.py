@@ -44,6 +44,24 @@ class Windows:
             return self.patch
         return tuple(math.ceil(n / self.divisor) * self.divisor for n in shape)
 
+    def starts(self, length: int, size: int) -> list[int]:
+        """Give where windows begin along an axis, evenly spread, the last one at the end."""
+        step = max(1, int(size * (1 - self.overlap)))
+        count = 1 + math.ceil((length - size) / step)
+        return [round(at) for at in np.linspace(0, length - size, count)]
+
+    def weights(self, size: tuple[int, ...]) -> Float32:
+        """Give how much each voxel of a window counts.
+
+        A Gaussian of a quarter of each side as deviation, `_EDGE` at least.
+        """
+        total = np.ones(size, np.float32)
+        for axis, n in enumerate(size):
+            at = (np.arange(n) - (n - 1) / 2) / max(n / 4, 1)
+            shape = [n if other == axis else 1 for other in range(len(size))]
+            total *= np.exp(-0.5 * at**2).reshape(shape).astype(np.float32)
+        return np.maximum(total, np.float32(_EDGE))
+
 
 def run(image: Float32, windows: Windows, network: Network) -> Float32:
     """Give what a network says of every voxel: (x, y, z) → (channel, x, y, z).
@@ -56,8 +74,8 @@ def run(image: Float32, windows: Windows, network: Network) -> Float32:
     """
     size = windows.size(image.shape)
     filled = _fill(image, size, windows.pad)
-    begins = [_starts(n, part, windows.overlap) for n, part in zip(filled.shape, size, strict=True)]
-    weights = _weights(size)
+    begins = [windows.starts(n, part) for n, part in zip(filled.shape, size, strict=True)]
+    weights = windows.weights(size)
     total: Float32 | None = None
     counted = np.zeros(filled.shape, np.float32)
     for corner in product(*begins):
@@ -77,23 +95,6 @@ def run(image: Float32, windows: Windows, network: Network) -> Float32:
     assert total is not None
     total /= counted
     return total[:, *_inner(image.shape, filled.shape)]
-
-
-def _starts(length: int, size: int, overlap: float) -> list[int]:
-    """Give where windows begin, evenly spread, the last one at the end."""
-    step = max(1, int(size * (1 - overlap)))
-    count = 1 + math.ceil((length - size) / step)
-    return [round(at) for at in np.linspace(0, length - size, count)]
-
-
-def _weights(size: tuple[int, ...]) -> Float32:
-    """Give a Gaussian of a quarter of each side as deviation, `_EDGE` at least."""
-    total = np.ones(size, np.float32)
-    for axis, n in enumerate(size):
-        at = (np.arange(n) - (n - 1) / 2) / max(n / 4, 1)
-        shape = [n if other == axis else 1 for other in range(len(size))]
-        total *= np.exp(-0.5 * at**2).reshape(shape).astype(np.float32)
-    return np.maximum(total, np.float32(_EDGE))
 
 
 def _fill(image: Float32, size: tuple[int, ...], value: float) -> Float32:
