@@ -1,7 +1,9 @@
-"""``secondread train``: a network from a recipe, with its answers for cases it has not seen."""
+"""``secondread train``: a model from a recipe, with its answers for cases it has not seen."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -33,12 +35,13 @@ def train(
     ] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a network from a recipe, fold by fold; it can be resumed."""
+    """Train a model from a recipe, fold by fold; it can be resumed."""
     from secondread.learning.extra import require
 
     require(("nibabel",))
     from secondread.learning.recipe import read_recipe
-    from secondread.learning.training.run import Plan, run
+    from secondread.learning.training.plan import Plan
+    from secondread.learning.training.run import run
 
     if fold != "all" and not fold.isdecimal():
         raise UsageError(f"--fold is '{fold}', but must be a number from 0, or all.")
@@ -51,10 +54,15 @@ def train(
     if as_json:
         print_json({"run": out, "folds": results})
         return
-    names = plan.recipe.figures.labels
+    names = list(dict.fromkeys(name for each in results for name in each.figures))
     rows = [
-        (each.fold, each.trained, each.held_out, *(f"{each.dice[name]:.3f}" for name in names))
+        (each.fold, each.trained, each.held_out, *(_show(each.figures, name) for name in names))
         for each in results
     ]
-    print_table(("Fold", "Taught by", "Held out", *(f"Dice {name}" for name in names)), rows)
+    print_table(("Fold", "Taught by", "Held out", *names), rows)
     print_note(f"Judge the run: secondread evaluate {out} --data {data}")
+
+
+def _show(figures: Mapping[str, float], name: str) -> str:
+    value = figures.get(name, math.nan)
+    return "–" if math.isnan(value) else f"{value:.3f}"

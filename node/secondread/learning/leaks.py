@@ -18,6 +18,8 @@ import numpy as np
 
 from secondread.errors import DataError
 from secondread.learning.case import Case
+from secondread.learning.readers.dicom_seg import read_series
+from secondread.learning.readers.nifti import ENDINGS
 
 __all__ = ["Leak", "digest_image", "find", "refuse"]
 
@@ -90,18 +92,22 @@ def _crossing(
     return found
 
 
-@lru_cache(maxsize=8192)
-def _digest_version(path: Path, _changed_ns: int, _size_bytes: int) -> str:
+def _read_nifti(path: Path) -> np.ndarray:
     import nibabel
 
     try:
         # Values as they are stored, canonically turned: a flipped header hides no copy.
         image = nibabel.as_closest_canonical(nibabel.load(path))
-        values = np.ascontiguousarray(np.asarray(image.dataobj, dtype=np.float32))
+        return np.asarray(image.dataobj, dtype=np.float32)
     except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
         raise DataError(f"The image {path.name} cannot be read: {error}") from None
+
+
+@lru_cache(maxsize=8192)
+def _digest_version(path: Path, _changed_ns: int, _size_bytes: int) -> str:
+    values = _read_nifti(path) if path.name.endswith(ENDINGS) else read_series(path)
     digest = hashlib.sha256(repr(values.shape).encode())
-    digest.update(values.data)
+    digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
 
 

@@ -7,11 +7,11 @@ Training writes it, one row a held-out case; evaluating and comparing read it. T
 
 A row has ``id``, ``subject``, ``fold`` and ``values`` (columns that subgroups are made of), and
 
-- for ``segmentation`` ``labels``: ``{name: {dice, hd95_mm, surface_mm, truth_ml, found_ml}}``, and
-  where they are kept ``image`` and ``truth_labels`` (files relative to the data folder) and
-  ``found_labels`` (relative to the run folder): NIfTI, all three on one grid;
+- for ``segmentation`` ``labels``: ``{name: {dice, hd95_mm, surface_mm, truth_ml, found_ml}}``;
 - for ``classification`` ``truth`` (0 or 1) and ``probability`` of 1;
-- for ``regression`` ``truth`` and ``found``.
+- for ``regression`` ``truth`` and ``found``;
+- where they are kept ``image`` and ``truth_labels`` (files relative to the data folder) and
+  ``found_labels`` (relative to the run folder): NIfTI, all of them on one grid.
 """
 
 from __future__ import annotations
@@ -158,13 +158,13 @@ def _plain(task: Task, row: Row) -> dict[str, Any]:
     }
     if task == "segmentation":
         entry["labels"] = {name: asdict(measures) for name, measures in row.labels.items()}
-        for key in ("image", "truth_labels", "found_labels"):
-            if getattr(row, key) is not None:
-                entry[key] = getattr(row, key)
     elif task == "classification":
         entry |= {"truth": row.truth, "probability": row.found}
     else:
         entry |= {"truth": row.truth, "found": row.found}
+    for key in ("image", "truth_labels", "found_labels"):
+        if getattr(row, key) is not None:
+            entry[key] = getattr(row, key)
     return entry
 
 

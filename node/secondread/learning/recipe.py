@@ -7,20 +7,25 @@ recipe's seed, the fold and the step alone.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from secondread.errors import RecipeError
 
-TASKS = ("segmentation",)
-READERS = ("nifti",)
-ESTIMATORS = ("unet3d",)
+TASKS = ("segmentation", "classification", "regression")
+READERS = ("nifti", "dicom_seg", "table")
+WHOLE_IMAGE = ("cnn2d", "cnn3d", "cnn_gru")
+"""Networks that tell one thing of a whole image."""
+TABLES = ("svm", "tree", "forest", "logistic")
+"""Estimators that learn from the columns of a table."""
+ESTIMATORS = ("unet3d", "yardstick", "hybrid", *WHOLE_IMAGE, *TABLES)
 _SECTIONS = (
-    *("recipe", "data", "preprocessing", "augmentation"),
+    *("recipe", "data", "target", "preprocessing", "augmentation", "features"),
     *("estimator", "training", "folds", "figures"),
 )
 _LEAST_FOLDS = 2
@@ -45,14 +50,52 @@ class DataSource:
     subject's number counts files, and the files 1 and 2 are the first subject's, 3 and 4 the
     second's (a left and a right side), so that both sides of a subject stay in one fold.
     ``leave_out`` names cases that are passed over, such as an image that nobody has labelled.
+
+    ``table`` is a CSV file with a header line. With the reader ``table`` its rows are the cases and
+    ``columns`` the features; ``subject`` then looks into the column ``subject_column``, and
+    ``coding`` has the numbers that stand for the texts of a column. With images, ``id`` is the
+    column that names the image, and its columns are targets, and values for subgroups.
+
+    With the reader ``dicom_seg``, ``segments`` has for each label what its segments are called, and
+    ``subject_key`` is the file with the key of the hash that stands for the Patient ID; ``subject``
+    then looks into the Patient ID, else into the folder of the series.
     """
 
     reader: str
-    images: str
-    labels: str
     subject: str
+    images: str = ""
+    labels: str = ""
     pairs: bool = False
     leave_out: tuple[str, ...] = ()
+    table: str = ""
+    id: str = ""
+    subject_column: str = ""
+    columns: tuple[str, ...] = ()
+    coding: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    segments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    subject_key: str = ""
+
+
+@dataclass(frozen=True)
+class Target:
+    """``[target]``: what is to be told of a case, where that is no label map.
+
+    ``source`` is ``labels``, a ``measure`` of the case's label map over the label values
+    ``labels``: their ``volume`` in mL, or their ``share`` of all labels together. Or it is
+    ``column``, the column ``column`` of the table of [data].
+
+    A classification makes two classes of it. Class 1 is what lies above ``above``, or above the
+    median of the subjects that teach (``above_median``; those held out have no part in it), or what
+    is one of the words ``positive``.
+    """
+
+    source: str
+    measure: str = ""
+    labels: tuple[int, ...] = ()
+    column: str = ""
+    above: float = math.nan
+    above_median: bool = False
+    positive: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +105,31 @@ class Step:
     name: str
     options: Mapping[str, Any]
     where: str
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """``[features]``: which numbers of an image a hybrid estimator learns from.
+
+    ``groups`` are some of ``shape``, ``first_order``, ``texture`` and ``embedding``. The first
+    three are of a region: of ``labels`` (of the case's label map, which somebody has to draw), of
+    the ``network``'s own answer, or of the whole ``image``. With ``labels`` each of these label
+    values is a region by itself; else all of them together are one. ``bins`` are grey levels.
+
+    ``network`` is a model that comes with SecondRead, or ``./NAME`` for a run beside this one; a
+    fold takes its network of the same fold. ``untrained`` takes weights drawn at random instead,
+    and ``taught_elsewhere`` says that no image of these data had a part in its training.
+    ``layers`` are those whose activations are pooled: ``bottom``, ``half``, ``full``.
+    """
+
+    groups: tuple[str, ...]
+    region: str = "labels"
+    labels: tuple[int, ...] = ()
+    bins: int = 32
+    network: str = ""
+    layers: tuple[str, ...] = ("bottom",)
+    untrained: bool = False
+    taught_elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,11 +147,13 @@ class Training:
     ``grid`` is the size in voxels (x, y, z) of what is trained on; ``half_weight`` the weight of
     the loss at half resolution (deep supervision); ``average`` the decay of the running mean of the
     weights, which is what is kept; ``smooth`` the voxels that soften the Dice loss.
+
+    Estimators that are no networks have no such section.
     """
 
-    steps: int
-    batch: int
-    grid: tuple[int, ...]
+    steps: int = 0
+    batch: int = 0
+    grid: tuple[int, ...] = ()
     peak_rate: float = 2e-3
     last_rate: float = 1e-5
     warm_steps: int = 100
@@ -98,16 +168,26 @@ class Training:
 
 @dataclass(frozen=True)
 class Folds:
-    """``[folds]``: how many, grouped by subject."""
+    """``[folds]``: how many, grouped by subject.
+
+    ``nested``: how many within the rest, by which an estimator for tables chooses its sizes.
+    """
 
     count: int = 5
+    nested: int = 5
 
 
 @dataclass(frozen=True)
 class Figures:
-    """``[figures]``: the names of labels 1, 2 …, which are what is segmented."""
+    """``[figures]``: the names of labels 1, 2 …, which are what is segmented.
 
-    labels: tuple[str, ...]
+    ``threshold`` is the probability from which on a classification says 1; ``subgroups`` are the
+    columns that an evaluation splits its figures by.
+    """
+
+    labels: tuple[str, ...] = ()
+    threshold: float = 0.5
+    subgroups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,6 +203,8 @@ class Recipe:
     folds: Folds
     figures: Figures
     text: str
+    target: Target | None = None
+    features: FeatureSet | None = None
 
     @property
     def name(self) -> str:
@@ -176,6 +258,10 @@ def parse_recipe(text: str) -> Recipe:
         folds=make_options(Folds, _table(document, "folds"), "[folds]"),
         figures=make_options(Figures, _table(document, "figures"), "[figures]"),
         text=text,
+        target=_target(document),
+        features=make_options(FeatureSet, _table(document, "features"), "[features]")
+        if "features" in document
+        else None,
     )
     _check(recipe)
     return recipe
@@ -185,7 +271,8 @@ def make_options(cls: type[_T], table: Mapping[str, Any], where: str) -> _T:
     """A frozen dataclass from a table of the recipe; every key is one of its fields.
 
     Args:
-        cls: the dataclass; fields are bool, int, float, str, or a tuple of one of these.
+        cls: the dataclass; fields are bool, int, float, str, a tuple of one of these, or a mapping
+            to one of these.
         table: the keys as TOML gave them.
         where: how a sentence names the table, such as ``[training]``.
 
@@ -212,6 +299,10 @@ def _value(value: Any, wanted: Any, what: str) -> Any:
         if not isinstance(value, list):
             raise RecipeError(f"{what} is {value!r}, but must be a list.")
         return tuple(_value(item, get_args(wanted)[0], f"An entry of {what}") for item in value)
+    if get_origin(wanted) is Mapping:
+        if not isinstance(value, dict):
+            raise RecipeError(f"{what} is {value!r}, but must be a table.")
+        return {k: _value(v, get_args(wanted)[1], f"'{k}' in {what}") for k, v in value.items()}
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not wanted:
@@ -225,6 +316,14 @@ def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(table, dict):
         raise RecipeError(f"'{name}' of the recipe must be a section, written [{name}].")
     return table
+
+
+def _target(document: Mapping[str, Any]) -> Target | None:
+    return (
+        make_options(Target, _table(document, "target"), "[target]")
+        if ("target" in document)
+        else None
+    )
 
 
 def _steps(document: Mapping[str, Any], name: str) -> tuple[Step, ...]:
@@ -252,9 +351,30 @@ def _check(recipe: Recipe) -> None:
     if recipe.folds.count < _LEAST_FOLDS:
         raise RecipeError(f"[folds] has count = {recipe.folds.count}, but must be 2 or more.")
     _check_subject(recipe.data)
-    _check_training(recipe.training)
-    if not recipe.figures.labels:
+    _check_task(recipe)
+    if recipe.estimator.kind in ("unet3d", *WHOLE_IMAGE):
+        _check_training(recipe.training)
+    if recipe.task == "segmentation" and not recipe.figures.labels:
         raise RecipeError("'labels' of [figures] must name what is segmented, label 1 first.")
+
+
+def _check_task(recipe: Recipe) -> None:
+    """Hold that estimator, task, reader and target go together."""
+    kind, task, reader = recipe.estimator.kind, recipe.task, recipe.data.reader
+    if (kind == "unet3d") != (task == "segmentation"):
+        raise RecipeError(f"A {kind} does no {task}; a segmentation is what a unet3d does.")
+    if (kind in TABLES) != (reader == "table"):
+        raise RecipeError(f"A {kind} does not learn from the reader '{reader}' of [data].")
+    needed: tuple[str, ...] = ("images",)
+    if reader == "table":
+        needed = ("table", "subject_column", "columns")
+    elif recipe.data.table:
+        needed = ("images", "id")
+    if missing := [name for name in needed if not getattr(recipe.data, name)]:
+        raise RecipeError(f"[data] lacks the key '{missing[0]}'.")
+    if (recipe.target is None) != (task == "segmentation"):
+        word = "has no section" if task == "segmentation" else "lacks the section"
+        raise RecipeError(f"A {task} {word} [target], which says what is told of a case.")
 
 
 def _check_choice(value: str, choices: tuple[str, ...], what: str) -> None:

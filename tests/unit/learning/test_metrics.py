@@ -186,3 +186,7 @@ def test_errors_of_numbers_by_hand() -> None:
     assert found["root_mean_squared_error"] == pytest.approx(math.sqrt(5 / 3))
     assert found["bias"] == pytest.approx(-1 / 3)
     assert found["r_squared"] == pytest.approx(1 - 5 / 2)
+    spread = 1.96 * math.sqrt(7 / 3)
+    assert found["limit_low"] == pytest.approx(-1 / 3 - spread)
+    assert found["limit_high"] == pytest.approx(-1 / 3 + spread)
+    assert math.isnan(regression.figures(np.array([1.0]), np.array([2.0]))["limit_low"])

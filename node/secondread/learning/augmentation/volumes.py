@@ -214,22 +214,33 @@ class Augment:
         Returns:
             The image (1, x, y, z) and the labels (x, y, z) int64, on the grid of training.
         """
-        where = self._place()
-        size = torch.tensor(image.shape, dtype=torch.float32)
-        at = (2 * where / (size - 1)).flip(-1)[None]
-        outside = self.steps.outside
-        padding = outside.paddings[self.rng.integers(len(outside.paddings))] if outside else "zeros"
-        x = torch.from_numpy(image)[None, None]
-        low = float(x.min())
-        x = F.grid_sample(x - low, at, mode="bilinear", padding_mode=padding, align_corners=True)[
-            0, 0
-        ]
+        at = self._at(image.shape)
+        x = self._sample(image, at)
         one_hot = F.one_hot(torch.from_numpy(labels).long(), self.classes)
         one_hot = one_hot.permute(3, 0, 1, 2)[None].float()
         y = F.grid_sample(one_hot, at, mode="bilinear", padding_mode="zeros", align_corners=True)[
             0
         ].argmax(0)
-        return self._shade(x + low)[None], y
+        return self._shade(x)[None], y
+
+    def draw_image(self, image: NDArray[np.float32]) -> Tensor:
+        """Draw an image alone: (1, x, y, z) on the grid of training, from (x, y, z), normalised."""
+        return self._shade(self._sample(image, self._at(image.shape)))[None]
+
+    def _at(self, shape: tuple[int, ...]) -> Tensor:
+        """Where each drawn voxel lies in a volume of this shape, as ``grid_sample`` wants it."""
+        size = torch.tensor(shape, dtype=torch.float32)
+        return (2 * self._place() / (size - 1)).flip(-1)[None]
+
+    def _sample(self, image: NDArray[np.float32], at: Tensor) -> Tensor:
+        """Give (x, y, z) on the grid of training; outside the image it is dark, or as drawn."""
+        outside = self.steps.outside
+        padding = outside.paddings[self.rng.integers(len(outside.paddings))] if outside else "zeros"
+        x = torch.from_numpy(image)[None, None]
+        low = float(x.min())
+        x = F.grid_sample(x - low, at, mode="bilinear", padding_mode=padding, align_corners=True)
+        drawn: Tensor = x[0, 0] + low
+        return drawn
 
     def _hits(self, step: Any) -> bool:
         return step is not None and bool(self.rng.random() < step.chance)

@@ -10,6 +10,7 @@ inner folds, makes a probability of it (Platt, 1999). Nothing is ever kept as a 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ __all__ = [
     "HeldOut",
     "Plan",
     "check_agreement",
+    "choose_rows",
     "export",
     "fit",
     "run_onnx",
@@ -113,7 +115,7 @@ def validate(features: Features, plan: Plan) -> HeldOut:
     folds = np.full(len(features.truth), -1)
     chosen = []
     for number, (train, test) in enumerate(split_rows(features, plan.outer, plan.seed)):
-        fitted = fit(_rows(features, train), plan)
+        fitted = fit(choose_rows(features, train), plan)
         found[test] = fitted.probabilities(features.values[test])
         folds[test] = number
         chosen.append(fitted.chosen)
@@ -199,7 +201,8 @@ def _calibrate(model: Any, features: Features, splits: Sequence[Any]) -> Any:
     return calibrated.fit(features.values, features.truth)
 
 
-def _rows(features: Features, rows: NDArray[np.intp]) -> Features:
+def choose_rows(features: Features, rows: NDArray[np.intp]) -> Features:
+    """Give some of the cases, by their places."""
     return Features(
         features.names,
         features.values[rows],
@@ -229,6 +232,8 @@ def export(fitted: Fitted, path: Path) -> None:
 
 def run_onnx(path: Path, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Give the probability of the positive class as ONNX Runtime has it: (case,)."""
+    # Read at its import; else it reports to its maker.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

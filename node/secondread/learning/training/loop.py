@@ -124,6 +124,10 @@ def advance(lesson: Lesson, training: Training, state: State) -> float:
         torch._foreach_lerp_(
             list(state.average.parameters()), list(state.model.parameters()), 1 - decay
         )
+        for kept, seen in zip(state.average.buffers(), state.model.buffers(), strict=True):
+            # Statistics of a normalisation by batch; a count has no mean.
+            if kept.is_floating_point():
+                kept.lerp_(seen, 1 - decay)
     state.recent = value if state.step == 1 else (1 - _RECENT) * state.recent + _RECENT * value
     return rate
 

@@ -16,7 +16,7 @@ from secondread.inference.worker.networks import build
 from secondread.inference.worker.networks.unet3d import UNet3D
 from secondread.learning.augmentation.volumes import Augment, make_augmentation
 from secondread.learning.case import Loaded
-from secondread.learning.preprocessing.intensity import make_scaling, normalise
+from secondread.learning.preprocessing.steps import make_preparation
 from secondread.learning.recipe import Recipe, Training
 from secondread.learning.training.loop import Lesson
 from secondread.learning.training.loss import segmentation_loss
@@ -86,13 +86,14 @@ def make_lesson(recipe: Recipe, fold: int, cases: Sequence[Loaded]) -> Lesson:
         RecipeError: a step or an option of the recipe is wrong.
     """
     training = recipe.training
-    scaling = make_scaling(recipe.preprocessing)
+    preparation = make_preparation(recipe.preprocessing)
     steps = make_augmentation(recipe.augmentation)
     classes = len(recipe.figures.labels) + 1
-    pairs = [(normalise(each.image, scaling), labels_of(each)) for each in cases]
+    prepared = [preparation.prepare(each) for each in cases]
+    pairs = [(each.image, labels_of(each)) for each in prepared]
 
     def loss(model: nn.Module, step: int) -> Tensor:
-        seed = recipe.seed * _SEED_STRIDE + fold * _FOLD_STRIDE + step
+        seed = step_seed(recipe, fold, step)
         augment = Augment(steps, training.grid, classes=classes, seed=seed)
         picks = augment.rng.integers(len(pairs), size=training.batch)
         drawn = [augment(*pairs[pick]) for pick in picks]
@@ -107,6 +108,11 @@ def make_lesson(recipe: Recipe, fold: int, cases: Sequence[Loaded]) -> Lesson:
 
     text = hashlib.sha256(recipe.text.encode()).hexdigest()
     return Lesson(f"Fold {fold}", make_trainee(recipe, fold), loss, text)
+
+
+def step_seed(recipe: Recipe, fold: int, step: int) -> int:
+    """The seed of what is drawn at a step, counted from 0."""
+    return recipe.seed * _SEED_STRIDE + fold * _FOLD_STRIDE + step
 
 
 @torch.inference_mode()
