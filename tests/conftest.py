@@ -161,16 +161,26 @@ def head_series(tmp_path: Path) -> Callable[..., Acquisition]:
     ) -> Acquisition:
         nonlocal written
         written += 1
-        row_direction, column_direction = PLANES[plane]
-        affine = affine_from_axes(row_direction, column_direction, spacing_mm)
-        centre = affine[:3, :3] @ ((np.array(size) - 1) / 2)
-        affine[:3, 3] = -centre
-        voxels = _head(size, affine)
-        folder = tmp_path / f"series{written}"
-        fields.setdefault("seed", f"head {plane} {size} {spacing_mm}")
-        return Acquisition(folder, write_series(voxels, affine, folder, **fields), voxels, affine)
+        return make_head(tmp_path / f"series{written}", plane, size, spacing_mm, **fields)
 
     return write
+
+
+def make_head(
+    folder: Path,
+    plane: str = "axial",
+    size: tuple[int, int, int] = (24, 32, 32),
+    spacing_mm: tuple[float, float, float] = (5.0, 5.5, 6.0),
+    **fields: str,
+) -> Acquisition:
+    """What ``head_series`` writes."""
+    row_direction, column_direction = PLANES[plane]
+    affine = affine_from_axes(row_direction, column_direction, spacing_mm)
+    centre = affine[:3, :3] @ ((np.array(size) - 1) / 2)
+    affine[:3, 3] = -centre
+    voxels = _head(size, affine)
+    fields.setdefault("seed", f"head {plane} {size} {spacing_mm}")
+    return Acquisition(folder, write_series(voxels, affine, folder, **fields), voxels, affine)
 
 
 @pytest.fixture(scope="session")

@@ -97,7 +97,7 @@ class House:
         self.infer = Infer(self.place, self.engine)
         self.complete = Complete(self.place)
 
-    def receive(self, paths: Sequence[Path]) -> None:
+    def receive(self, paths: Sequence[Path], sop_class: str = MR) -> None:
         """Store files as intake does."""
         spool, sender = self.place.spool, Sender("ct", "CT1", 5.0)
         limits = Limits(1 << 30, 1 << 30, 0)
@@ -108,7 +108,7 @@ class House:
             start = 144 + int.from_bytes(content[140:144], "little")
             data = content[start:]
             uid = data[data.index(b"\x08\x00\x18\x00UI") + 8 :].split(b"\x08\x00\x20\x00")[0]
-            announced = Announcement(MR, uid.rstrip(b"\0").decode(), EXPLICIT)
+            announced = Announcement(sop_class, uid.rstrip(b"\0").decode(), EXPLICIT)
             reception = Reception(
                 announced, sender, Urgency.MEDIUM, spool.new_incoming(), limits, durability.begin
             )

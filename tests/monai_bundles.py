@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import warnings
 from collections.abc import Mapping
@@ -10,7 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import pytest
 import torch
+
+from secondread.inference.worker.runtimes.monai_networks import build_monai_network
 
 INFERENCE: Mapping[str, Any] = MappingProxyType(
     {
@@ -57,13 +61,45 @@ def bright_script(path: Path) -> None:
         torch.jit.trace(_Bright(), torch.zeros(1, 1, 4, 4, 4)).save(str(path))
 
 
-def monai_package(folder: Path, manifest: str) -> Path:
+NETWORK: Mapping[str, Any] = MappingProxyType(
+    {
+        "_target_": "monai.networks.nets.UNet",
+        "spatial_dims": "@dimensions",
+        "in_channels": 1,
+        "out_channels": 3,
+        "channels": [4, 8],
+        "strides": [2],
+        "norm": ["INSTANCE", {"affine": True}],
+    }
+)
+"""A network that a bundle names."""
+NAMED: Mapping[str, Any] = MappingProxyType(
+    {"dimensions": 3, "network_def": dict(NETWORK), "network": "$@network_def.to('cpu')"}
+)
+"""What a configuration has besides, that names its network."""
+
+
+def named_network() -> torch.nn.Module:
+    """The network of `NETWORK`; skips where MONAI is not installed."""
+    if importlib.util.find_spec("monai") is None:
+        pytest.skip("MONAI (extra 'monai') is not installed")
+    options = {key: value for key, value in NETWORK.items() if key != "_target_"}
+    torch.manual_seed(3)
+    return build_monai_network("UNet", options | {"spatial_dims": 3})
+
+
+def monai_package(folder: Path, manifest: str, *, named: bool = False) -> Path:
     """Write a bundle and a ``model.toml``, to which the digests of its files are added."""
     for name in ("configs", "models"):
         (folder / name).mkdir(parents=True)
-    bright_script(folder / "models" / "model.ts")
-    (folder / "configs" / "inference.json").write_text(json.dumps(dict(INFERENCE)))
-    names = ("models/model.ts", "configs/inference.json")
+    weights = folder / "models" / ("model.pt" if named else "model.ts")
+    if named:
+        torch.save({"epoch": 7, "model": named_network().state_dict()}, weights)
+    else:
+        bright_script(weights)
+    config = dict(INFERENCE) | (dict(NAMED) if named else {})
+    (folder / "configs" / "inference.json").write_text(json.dumps(config))
+    names = (f"models/{weights.name}", "configs/inference.json")
     rows = [
         f'"{name}" = "{hashlib.sha256((folder / name).read_bytes()).hexdigest()}"' for name in names
     ]

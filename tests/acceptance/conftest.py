@@ -177,7 +177,7 @@ destinations = ["pacs"]
         tail = self.log.read_text(errors="replace")[-6000:] if self.log.exists() else ""
         raise AssertionError(f"Waited {wait_s:g} s in vain for {what}. The node's log:\n{tail}")
 
-    def wait_until_ended(self, studies: int = 1) -> list[StudyState]:
+    def wait_until_ended(self, studies: int = 1, within_s: float = END_S) -> list[StudyState]:
         """Wait until this many studies have ended; their states."""
 
         def ended() -> list[StudyState]:
@@ -186,7 +186,7 @@ destinations = ["pacs"]
             done = [s for s in states if s in {StudyState.DONE, StudyState.HELD}]
             return done if len(done) == studies else []
 
-        return list(self.wait_until(ended, END_S, f"{studies} ended studies"))
+        return list(self.wait_until(ended, within_s, f"{studies} ended studies"))
 
     def states(self) -> set[str]:
         """All states that something is in at this moment, such as ``job:queued``."""

@@ -11,45 +11,25 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from secondread.bundles.manifest import read_manifest, verify
 from secondread.errors import ManifestError
 from secondread.inference.worker.algorithms import build
 from secondread.inference.worker.algorithms.chest_ct import ChestCt
-from secondread.inference.worker.algorithms.patient_grid import labels_back, on_patient_grid
+from secondread.inference.worker.algorithms.patient_grid import (
+    AIR_HU,
+    _averaged,
+    labels_back,
+    on_patient_grid,
+)
 from secondread.inference.worker.algorithms.ridges import tubeness
+from secondread.inference.worker.canonical import affine_to_ras, shrink
 from secondread.inference.worker.model import load_model
+from tests.chests import STEP_MM, Volume, thorax
 
 PACKAGE = Path(__file__).resolve().parents[2] / "models" / "chest_ct"
-STEP_MM = 4.0
 THIN = {"SliceThickness": 1.0, "ConvolutionKernel": "B30F"}
-
-Volume = tuple[NDArray[np.int16], NDArray[np.float64]]
-
-
-def thorax(*, gap_mm: float = 20.0, gas: bool = True) -> Volume:
-    """A made-up chest (slice, row, column), axial, head last; its right lung is the larger one."""
-    z, y, x = np.meshgrid(
-        np.arange(-200, 200, STEP_MM),
-        np.arange(-136, 136, STEP_MM),
-        np.arange(-196, 196, STEP_MM),
-        indexing="ij",
-    )
-    hu = np.full(x.shape, -1000.0)
-    hu[(x / 170) ** 2 + (y / 115) ** 2 < 1] = 40
-    for side, wide, deep in ((1, 52, 75), (-1, 62, 80)):  # x runs to the patient's left
-        middle = side * (wide + gap_mm / 2)
-        lung = ((x - middle) / wide) ** 2 + (y / deep) ** 2 + ((z - 40) / 110) ** 2 < 1
-        hu[lung] = -840
-        hu[lung & ((y - 10) ** 2 + (z - 40) ** 2 < 6**2)] = 40
-    hu[((x - 2) ** 2 + (y - 10) ** 2 < 9**2) & (z > 60)] = -1000
-    if gas:
-        hu[((x - 70) / 45) ** 2 + ((y + 40) / 30) ** 2 + ((z + 140) / 35) ** 2 < 1] = -1000
-    noise = np.random.default_rng(8).normal(0, 12, hu.shape)
-    affine = np.array(
-        [[0, 0, STEP_MM, -196], [0, STEP_MM, 0, -136], [STEP_MM, 0, 0, -200], [0, 0, 0, 1.0]]
-    )
-    return np.rint(hu + noise).astype(np.int16), affine
 
 
 def flipped(volume: Volume, axes: tuple[int, ...], order: tuple[int, ...]) -> Volume:
@@ -117,6 +97,46 @@ def test_left_stays_left(
         at = np.argwhere(labels == label) @ affine[:3, :3].T + affine[:3, 3]
         assert len(at) * STEP_MM**3 / 1000 > 1500
         assert (side * at[:, 0] > -STEP_MM).mean() > 0.99
+
+
+def turned(volume: Volume, degrees: float) -> Volume:
+    """The same voxels of a patient who lies askew."""
+    voxels, affine = volume
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_euler("zyx", (degrees, degrees / 4, 0), degrees=True).as_matrix()
+    return voxels, turn @ affine
+
+
+@pytest.mark.parametrize("degrees", [0.0001, 6.0])
+def test_a_patient_who_lies_askew_has_the_same_lungs(
+    model: ChestCt, chest: Volume, degrees: float
+) -> None:
+    straight = numbers(model.predict(*chest))
+    askew = model.predict(*turned(chest, degrees))
+    assert askew.refusal is None
+    for name in ("left_lung_volume", "right_lung_volume", "lung_density"):
+        assert numbers(askew)[name] == pytest.approx(straight[name], rel=0.02)
+
+
+@pytest.mark.parametrize("kind", [np.int32, pytest.param(np.float64, marks=pytest.mark.slow)])
+def test_the_type_of_the_numbers_makes_no_difference(
+    model: ChestCt, chest: Volume, kind: type
+) -> None:
+    voxels, affine = chest
+    assert np.array_equal(
+        model.predict(voxels.astype(kind), affine).labels, model.predict(voxels, affine).labels
+    )
+
+
+def test_a_volume_is_averaged_part_by_part_as_if_it_were_whole(chest: Volume) -> None:
+    voxels, affine = chest
+    for order in ((0, 1, 2), (2, 0, 1)):
+        array, placed = flipped((voxels[:, :, :97], affine), (), order)
+        data, averaged = _averaged(array, affine_to_ras(placed), 8.0)
+        above = (np.clip(array, AIR_HU, 3071.0) - AIR_HU).astype(np.float32)
+        whole, wanted = shrink(above, affine_to_ras(placed), 8.0)
+        assert np.array_equal(data, whole)
+        assert np.array_equal(averaged, wanted)
 
 
 def test_lungs_that_touch_are_parted(model: ChestCt) -> None:

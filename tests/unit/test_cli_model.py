@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import logging
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -25,6 +28,7 @@ from secondread.errors import (
     EXIT_USAGE,
 )
 from secondread.store import Ledger
+from secondread.store.ledger import LEDGER_NAME
 from tests.conftest import Acquisition
 from tests.unit.test_bundles_signature import KeyPair, make_keys
 
@@ -233,6 +237,33 @@ def test_the_card(run: Run, package: Path) -> None:
     assert "brain" in run("card", "brain_mr")[1].lower()
 
 
+def test_the_card_as_a_page_holds_its_pictures_and_nothing_foreign(
+    run: Run, package: Path, tmp_path: Path
+) -> None:
+    picture = b"\x89PNG\r\n\x1a\nof a head"
+    (package / "plot.png").write_bytes(picture)
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    (package / "README.md").write_text(
+        "# A head\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n![Plot](plot.png) ![Out](../secret.png) "
+        "![Far](https://example.org/a.png)\n\n<script>alert(1)</script> [x](javascript:alert(1))\n"
+    )
+    code, _, err = run("card", package, "--html", "card.html")
+    assert code == EXIT_OK, err
+    page = (tmp_path / "card.html").read_text()
+    assert "<td>1</td>" in page
+    assert base64.b64encode(picture).decode() in page
+    assert page.count("<img") == 1
+    assert "[picture: Out]" in page
+    assert "[picture: Far]" in page
+    assert "<script" not in page
+    assert 'href="javascript' not in page
+    code, _, err = run("card", package, "--html", "card.html")
+    assert code == EXIT_USAGE
+    assert "is not overwritten" in err
+    assert run("card", "dementia_mr", "--html", "dementia.html")[0] == EXIT_OK
+    assert "data:image/png;base64," in (tmp_path / "dementia.html").read_text()
+
+
 def test_the_card_in_the_words_of_monai(run: Run, package: Path) -> None:
     document = json.loads(run("card", package, "--metadata")[1])
     assert document["version"] == "1.0.0"
@@ -304,3 +335,125 @@ def test_what_is_no_array_is_told(run: Run, package: Path, tmp_path: Path) -> No
     assert (
         run("test", package, "--volume", tmp_path / "head.npy", "--spacing", "1")[0] == EXIT_USAGE
     )
+
+
+@pytest.fixture
+def imported(run: Run, package: Path, path: Path) -> Path:
+    assert run("import", package)[0] == EXIT_OK
+    return path.parent / "data" / "models" / "bright_head-1.0.0"
+
+
+def test_an_imported_package_is_removed_and_the_trail_says_so(
+    run: Run, path: Path, imported: Path
+) -> None:
+    digest = hashlib.sha256((imported / "model.toml").read_bytes()).hexdigest()
+    code, out, err = run("remove", "bright_head")
+    assert code == EXIT_OK, err
+    assert "Removed the package bright_head 1.0.0" in out
+    assert list(imported.parent.iterdir()) == []
+    assert "bright_head" not in run("list")[1]
+    with closing(Ledger.open(path.parent / "data")) as ledger, ledger.read() as view:
+        (row,) = view.trail.of_event("models-changed")
+    assert row.detail["sha256"] == digest
+    assert run("remove", "bright_head")[0] == EXIT_NO_INPUT
+
+
+def test_what_is_switched_on_stays(run: Run, imported: Path) -> None:
+    run("enable", "bright_head")
+    code, _, err = run("remove", "bright_head")
+    assert code == EXIT_USAGE
+    assert "switched on as model 'bright_head'" in err
+    assert "secondread model disable bright_head" in err
+    assert (imported / "model.toml").is_file()
+    run("disable", "bright_head")
+    assert run("remove", "bright_head-1.0.0")[0] == EXIT_OK
+
+
+def test_what_another_package_builds_on_stays(run: Run, imported: Path, package: Path) -> None:
+    manifest = package / "model.toml"
+    digest = hashlib.sha256((imported / "model.toml").read_bytes()).hexdigest()
+    pin = f'[[upstream]]\nid = "bright_head"\nversion = "1.0.0"\nsha256 = "{digest}"\n'
+    manifest.write_text(
+        manifest.read_text().replace('id = "bright_head"', 'id = "on_top"', 1) + f"\n{pin}"
+    )
+    assert run("import", package)[0] == EXIT_OK
+    code, _, err = run("remove", "bright_head")
+    assert code == EXIT_USAGE
+    assert "stays, because 'on_top' 1.0.0 builds on it" in err
+    assert run("remove", "on_top")[0] == EXIT_OK
+    assert run("remove", "bright_head")[0] == EXIT_OK
+
+
+def test_what_was_not_imported_stays(run: Run, package: Path) -> None:
+    for model in ("chest_ct", package):
+        code, _, err = run("remove", model)
+        assert code == EXIT_USAGE
+        assert "was not imported, and is not removed" in err
+    assert run("remove", "lung")[0] == EXIT_NO_INPUT
+    assert (package / "model.toml").is_file()
+
+
+def test_a_package_that_is_damaged_may_go(run: Run, imported: Path) -> None:
+    (imported / "model.toml").write_text("no")
+    assert run("remove", "bright_head-1.0.0")[0] == EXIT_OK
+    assert not imported.exists()
+
+
+def test_where_the_trail_cannot_be_written_the_package_stays(
+    run: Run, path: Path, imported: Path
+) -> None:
+    ledger = path.parent / "data" / LEDGER_NAME
+    assert ledger.is_file()
+    ledger.write_bytes(b"no ledger at all" * 1000)
+    assert run("remove", "bright_head")[0] != EXIT_OK
+    assert (imported / "model.toml").is_file()
+    assert [one.name for one in imported.parent.iterdir()] == ["bright_head-1.0.0"]
+
+
+def write_nifti(file: Path, *, code: int = 1, last: tuple[int, ...] = ()) -> Path:
+    """The head of test_cli_model, its axes in another order: right to left, and feet first."""
+    nibabel = pytest.importorskip("nibabel", reason="nibabel is not installed (extra: train)")
+    voxels = np.zeros((120, 120, 60, *last), np.int16)
+    voxels[10:110, 10:110, 5:55] = 500
+    voxels[40:90, 40:60, 20:25] = 900
+    image = nibabel.Nifti1Image(voxels, np.diag([1.0, 1.0, 2.0, 1.0]))
+    image.set_qform(image.affine, code=code)
+    image.set_sform(image.affine, code=code)
+    nibabel.save(image, file)
+    return file
+
+
+def test_a_model_is_tried_on_a_nifti_image(run: Run, package: Path, tmp_path: Path) -> None:
+    image = write_nifti(tmp_path / "head.nii.gz")
+    code, out, err = run("test", package, "--volume", image, "--json")
+    assert code == EXIT_OK, err
+    assert dict(json.loads(out)["volumes_ml"]) == pytest.approx(
+        {"brain": 990.0, "left_thalamus": 10.0}
+    )
+
+
+def test_nifti_images_that_cannot_be_used_are_told(
+    run: Run, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = write_nifti(tmp_path / "head.nii")
+    said = {
+        "tells its own spacing": ("--volume", image, "--spacing", "1,1,1"),
+        "does not say how the patient lies": (
+            "--volume",
+            write_nifti(tmp_path / "nowhere.nii", code=0),
+        ),
+        "holds 4 dimensions": ("--volume", write_nifti(tmp_path / "many.nii", last=(2,))),
+    }
+    (tmp_path / "no.nii.gz").write_text("no")
+    said["is not a NIfTI image"] = ("--volume", tmp_path / "no.nii.gz")
+    (tmp_path / "short.nii").write_bytes(image.read_bytes()[:5000])
+    said["ends too early"] = ("--volume", tmp_path / "short.nii")
+    for sentence, arguments in said.items():
+        code, _, err = run("test", package, *arguments)
+        assert code == EXIT_USAGE, sentence
+        assert sentence in err
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    monkeypatch.setattr("secondread.learning.extra.find_spec", lambda _: None)
+    code, _, err = run("test", package, "--volume", image)
+    assert code == EXIT_NO_INPUT
+    assert "pip install 'secondread[train]'" in err

@@ -19,7 +19,7 @@ from secondread.cli.peer_call import Wishes, call_of, find_callable
 from secondread.cli.send import Target, find_dicom_files, parse_target
 from secondread.config.settings import Settings
 from secondread.domain.destination import Destination
-from secondread.domain.network import Peer, Service, TlsSettings
+from secondread.domain.network import USUAL_SERVICES, Peer, Service, TlsSettings
 from secondread.errors import (
     EXIT_FAILED,
     EXIT_NO_INPUT,
@@ -189,7 +189,9 @@ def test_peer_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     listed = json.loads(text)
     assert listed["peers"][0]["quiet_s"] == 30.0
-    assert listed["peers"][0]["may"] == [str(service) for service in Service]
+    assert listed["peers"][0]["may"] == [
+        str(service) for service in Service if service in USUAL_SERVICES
+    ]
     assert listed["peers"][1]["may"] == ["echo", "store"]
     assert listed["peers"][1]["has_passcode"] is True
     assert "scrypt" not in text

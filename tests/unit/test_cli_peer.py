@@ -25,7 +25,7 @@ from secondread.cli.refusal import ago
 from secondread.config.load import load
 from secondread.domain.clock import SystemClock
 from secondread.domain.condition import PeerTest
-from secondread.domain.network import Peer, Service, Urgency
+from secondread.domain.network import USUAL_SERVICES, Peer, Service, Urgency
 from secondread.errors import (
     EXIT_CONFIGURATION,
     EXIT_FAILED,
@@ -167,7 +167,7 @@ def test_only_what_is_given_changes(path: Path, run: Run) -> None:
     assert told["peer"]["may"] == ["echo"]
     assert told["path"] == str(path)
     assert run("edit", "mr1", "--may", "")[0] == EXIT_OK
-    assert peer_of(path, "mr1").may == frozenset(Service)
+    assert peer_of(path, "mr1").may == USUAL_SERVICES
     assert len(trail(path, "peers-changed")) == 3
 
 

@@ -93,6 +93,21 @@ def test_a_contained_process_sees_python_and_what_it_is_shown(way: str, tmp_path
     assert json.loads(done.stdout) == [True, False, False, False, False]
 
 
+def test_onnx_runtime_starts_nothing_that_would_report_to_its_maker() -> None:
+    """Where it does, a thread of its own asks for a connection, for which a worker is ended."""
+    model = Path(__file__).resolve().parents[2] / "models" / "dementia_mr" / "tree.onnx"
+    program = (
+        "import os, sys, onnxruntime\n"
+        "options = onnxruntime.SessionOptions()\n"
+        "options.intra_op_num_threads = options.inter_op_num_threads = 1\n"
+        "onnxruntime.InferenceSession(sys.argv[1], options, providers=['CPUExecutionProvider'])\n"
+        "print(len(os.listdir('/proc/self/task')))\n"
+    )
+    command = [sys.executable, "-c", program, str(model)]
+    done = subprocess.run(command, env=environment(1), capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 1
+
+
 def test_a_measure_that_fails_ends_it_all(script: Path) -> None:
     script.write_text("print('ran')")
     order = Order(measures=("landlock", "seccomp"), readable=("/",))

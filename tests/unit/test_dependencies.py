@@ -13,6 +13,7 @@ SECTIONS = {
     "The node": None,
     "Extra `browser`": "browser",
     "Extra `demo`": "demo",
+    "Extra `monai`": "monai",
     "Extra `test`": "test",
     "Extra `train`": "train",
 }

@@ -201,7 +201,7 @@ def test_an_estimator_of_another_number_of_features_is_refused(manifest, folder)
 
 def test_a_file_that_is_no_estimator_is_refused(manifest, folder):
     (folder / "made.onnx").write_bytes(b"not a network")
-    with pytest.raises(ManifestError, match="not a file that ONNX Runtime can load"):
+    with pytest.raises(ManifestError, match="not a network that ONNX Runtime can load"):
         FeaturesRuntime(manifest, folder)
 
 
@@ -257,6 +257,44 @@ def test_dementia_mr_is_a_sound_package_on_a_brain_mr_with_the_skulls_volume(pac
     assert set(numbers) == {one.id for one in manifest.output.numbers}
     assert numbers["nwbv"] == pytest.approx(0.7)
     assert found.answer.findings[0].value in manifest.output.findings[0].values
+
+
+def of_person(brain_ml: float, **told: object) -> Prediction:
+    """What dementia_mr, as it is packaged, says of grey and white matter in 1,480 mL of skull."""
+    runtime = FeaturesRuntime(read_manifest(DEMENTIA_MR).raw, DEMENTIA_MR)
+    labels = np.zeros((150, 100, 100), np.uint8)
+    labels.reshape(-1)[: round(1000 * brain_ml)] = 3
+    answer = ModelAnswer(numbers=(AnsweredNumber("intracranial_volume", 1480.0),))
+    return runtime.predict(
+        labels,
+        np.eye(4),
+        attributes={"PatientAge": 75, "PatientSex": "F"} | told,
+        upstream={"brain_mr": Prediction(labels, None, (), answer=answer)},
+    )
+
+
+def test_plausible_volumes_of_an_old_person_get_a_probability_and_a_percentile():
+    """Median of nondemented women of 75 in OASIS-2: nWBV 0.75; the less brain, the likelier."""
+    found = [of_person(brain_ml) for brain_ml in (1180, 1110, 1000)]
+    assert all(one.refusal is None for one in found)
+    given = [numbers_of(one) for one in found]
+    assert given[1]["nwbv"] == pytest.approx(0.75)
+    assert 40 < given[1]["nwbv_percentile"] < 60
+    probabilities = [one["probability_svm"] for one in given]
+    assert 0.05 < probabilities[0] < probabilities[1] < 0.5 < probabilities[2] < 0.95
+    assert all(0 <= one["probability_tree"] <= 1 for one in given)
+    assert [one.answer.findings[0].value for one in found] == [
+        *("as_nondemented", "as_nondemented", "as_demented")
+    ]
+
+
+def test_of_whom_dementia_mr_knows_nothing_it_says_nothing():
+    for told, said in (
+        ({"PatientAge": 45}, "age in years is 45"),
+        ({"PatientSex": "O"}, "sex is not told"),
+    ):
+        assert said in of_person(1110, **told).refusal
+    assert "outside what this model was trained with" in of_person(1300).refusal
 
 
 def test_without_the_skulls_volume_dementia_mr_is_not_packaged(tmp_path):

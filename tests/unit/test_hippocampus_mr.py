@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from secondread.bundles.manifest import read_manifest
 from secondread.bundles.registry import load_manifest
@@ -26,6 +29,26 @@ def test_it_builds_on_the_brain_model_that_is_here() -> None:
         ("right", "anterior"),
         ("right", "posterior"),
     ]
+
+
+def test_the_weights_of_a_run_are_packaged_as_halves(tmp_path: Path) -> None:
+    """What ``secondread train`` writes is float32; the package's own as such come back the same."""
+    for number in range(5):
+        folder = tmp_path / f"fold{number}"
+        folder.mkdir()
+        kept = load_file(BUNDLE / f"fold{number}.safetensors")
+        save_file(
+            {n: v.astype(np.float32) for n, v in kept.items()}, folder / "weights.safetensors"
+        )
+    script = BUNDLE / "training" / "package.py"
+    made = tmp_path / "made"
+    made.mkdir()
+    command = [sys.executable, script, "--run", tmp_path, "--bundle", made]
+    subprocess.run(command, check=True, capture_output=True)
+    for number in range(5):
+        name = f"fold{number}.safetensors"
+        assert (made / name).read_bytes() == (BUNDLE / name).read_bytes()
+    assert read_manifest(made).files == read_manifest(BUNDLE).files
 
 
 @pytest.mark.slow

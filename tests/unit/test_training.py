@@ -17,10 +17,12 @@ from secondread.cli import main
 from secondread.errors import EXIT_DATA, EXIT_OK, EXIT_USAGE, DataError, RecipeError, UsageError
 from secondread.learning import predictions
 from secondread.learning.augmentation.volumes import Augment, make_augmentation
+from secondread.learning.readers import nifti
 from secondread.learning.recipe import parse_recipe, read_recipe
+from secondread.learning.training import cases as found_cases
 from secondread.learning.training import checkpoint, loop
-from secondread.learning.training import run as runs
-from secondread.learning.training.run import Plan, run
+from secondread.learning.training.plan import Plan
+from secondread.learning.training.run import run
 from secondread.learning.training.segmentation import make_lesson
 
 HIPPOCAMPUS = Path(__file__).resolve().parents[2] / "models/hippocampus_mr/training/recipe.toml"
@@ -93,9 +95,9 @@ def test_a_run_has_weights_a_log_and_an_answer_for_each_case(data: Path, tmp_pat
 def test_a_resumed_training_has_the_weights_of_an_unbroken_one(data: Path, tmp_path: Path) -> None:
     recipe = parse_recipe(SMALL)
     run(Plan(recipe, data, tmp_path / "whole", (0,)), silent)
-    cases = runs.find_cases(recipe, data)
-    held = {case.id for case in runs.split(cases, recipe)[0]}
-    taught = [runs.nifti.load_case(case) for case in cases if case.id not in held]
+    cases = found_cases.find_cases(recipe, data)
+    held = {case.id for case in found_cases.split(cases, recipe)[0]}
+    taught = [nifti.load_case(case) for case in cases if case.id not in held]
     lesson = make_lesson(recipe, 0, taught)
     state = loop.start(lesson, recipe.training)
     for _ in range(2):
@@ -133,7 +135,9 @@ def test_a_broken_checkpoint_is_a_sentence(data: Path, tmp_path: Path) -> None:
 
 def test_the_same_pixels_in_two_folds_stop_the_training(data: Path, tmp_path: Path) -> None:
     recipe = parse_recipe(SMALL)
-    first, second = (part[0] for part in runs.split(runs.find_cases(recipe, data), recipe))
+    first, second = (
+        part[0] for part in found_cases.split(found_cases.find_cases(recipe, data), recipe)
+    )
     assert first.image
     assert second.image
     second.image.write_bytes(first.image.read_bytes())
@@ -173,7 +177,7 @@ def test_a_wrong_recipe_is_a_sentence(old: str, new: str, sentence: str) -> None
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ('step = "z_score"', 'step = "magic"', "is no step that a network's"),
+        ('step = "z_score"', 'step = "magic"', "is no step that preprocessing knows"),
         ('step = "noise"', 'step = "rain"', "is no step of augmentation"),
         ('step = "noise"', 'step = "affine"', "each at most once"),
         ('step = "noise"', 'step = "noise"\nchance = 2', "between 0 and 1"),

@@ -27,6 +27,10 @@ TITLES = {
     "mr_ood_fruit_ge_hdxt": "a fruit on a GE HDxt",
     "mr_ood_phantom_ge_pioneer": "a grid phantom on a GE Pioneer",
 }
+SPREAD = {
+    True: "In brackets stand the lowest and the highest of the three maps",
+    False: "What each of the three maps reaches was not kept with these weights",
+}
 NUMBERS = ("intracranial_volume", "brain_volume")
 SHOWN = (
     "cerebral_white_matter",
@@ -45,14 +49,19 @@ SHOWN = (
 
 
 def write_table(bundle: dict[str, Any], figures: dict[str, Any]) -> str:
-    """Give the table of outputs."""
+    """Give the table of outputs, with the spread of the maps where it was measured."""
+    spread = figures.get("packaged_dice_of_maps", {})
     lines = ["| label | structure | T1-like | any |", "|---|---|---|---|"]
     for row in bundle["labels"]:
-        dice = figures["packaged_dice"][row["name"]]
-        lines.append(
-            f"| {row['value']} | {row['meaning']} | {dice['t1_like']:.2f} | {dice['random']:.2f} |"
-        )
+        dice, ends = figures["packaged_dice"][row["name"]], spread.get(row["name"], {})
+        shown = [write_dice(dice[kind], ends.get(kind, [])) for kind in ("t1_like", "random")]
+        lines.append(f"| {row['value']} | {row['meaning']} | {shown[0]} | {shown[1]} |")
     return "\n".join(lines)
+
+
+def write_dice(value: float, ends: list[float]) -> str:
+    """Give a figure with the lowest and the highest of the maps."""
+    return f"{value:.2f}" + (f" ({ends[0]:.2f} to {ends[1]:.2f})" if ends else "")
 
 
 def write_dropped(bundle: dict[str, Any], figures: dict[str, Any]) -> str:
@@ -146,6 +155,7 @@ def main() -> None:
         "MINUTES": f"{float(last['minutes']):.0f}",
         "BRAINDICE": f"{figures['packaged_dice']['brain']['t1_like']:.2f}",
         "ROUNDS": str(figures.get("rounds", "?")),
+        "SPREAD": SPREAD["packaged_dice_of_maps" in figures],
     }
     card = (HERE / "card.in.md").read_text()
     for key, value in values.items():

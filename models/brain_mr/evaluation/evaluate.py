@@ -120,6 +120,26 @@ def judge_held_out(
     return scores
 
 
+def judge_spread(
+    bundle: dict[str, Any], counts: dict[str, NDArray[np.int64]], maps: int
+) -> dict[str, dict[str, list[float]]]:
+    """Give the lowest and the highest mean Dice of the held-out maps, per label of a manifest.
+
+    So few maps carry no confidence interval; this is all the spread there is.
+    """
+    each = [
+        judge_held_out(bundle, {kind: tables[number::maps] for kind, tables in counts.items()})
+        for number in range(maps)
+    ]
+    spread: dict[str, dict[str, list[float]]] = {}
+    for name in each[0]:
+        for kind in counts:
+            found = [one[name][kind] for one in each if kind in one.get(name, {})]
+            if len(found) == maps:
+                spread.setdefault(name, {})[kind] = [min(found), max(found)]
+    return spread
+
+
 def gather_heads(folder: Path) -> dict[str, Volume]:
     """Read every volume of a folder, and nilearn's MNI152."""
     heads = {"mni152": from_nifti(datasets.load_mni152_template(resolution=1))}
@@ -261,6 +281,8 @@ def main() -> None:
     if args.counts.exists():
         with np.load(args.counts) as kept:
             figures["packaged_dice"] = judge_held_out(bundle, dict(kept))
+            maps_held_out = len(next(iter(kept.values()))) // figures["rounds"]
+            figures["packaged_dice_of_maps"] = judge_spread(bundle, dict(kept), maps_held_out)
     if args.heads:
         heads, runtime = gather_heads(args.heads), TorchRuntime(bundle, args.bundle)
         predictions = {}

@@ -1,44 +1,79 @@
 """Train and judge the estimators of dementia_mr on the table of OASIS-2, in about a minute.
 
-    python train.py --table oasis_longitudinal.csv --bundle ..
+    python train.py --data FOLDER --bundle .. --runs RUNS
 
-Writes svm.onnx, tree.onnx and reference.json, and evaluation/figures.json and calibration.png; the
-table itself is not copied. Every figure comes from subjects that had no part in fitting or in
-choosing hyper-parameters: nested cross-validation, both loops grouped by subject. Intervals are
-bootstraps over subjects, for the visits of a person are not independent.
+FOLDER has oasis_longitudinal.csv. The recipes beside this file are trained into RUNS, as
+`secondread train` does. Writes svm.onnx, tree.onnx and reference.json, and evaluation/figures.json
+and calibration.png; the table itself is not copied. Every figure comes from subjects that had no
+part in fitting or in choosing hyper-parameters: nested cross-validation, both loops grouped by
+subject. Intervals are bootstraps over subjects, for the visits of a person are not independent.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from secondread.learning import leaks
-from secondread.learning.estimators import tables
-from secondread.learning.estimators.svm_onnx import Range, surface_of
+from secondread.learning import leaks, predictions
 from secondread.learning.intervals import Bootstrap, estimate
 from secondread.learning.metrics import classification
-from secondread.learning.readers.table import TableLayout, assemble_features, read_table
+from secondread.learning.readers.table import assemble_features
+from secondread.learning.recipe import read_recipe
+from secondread.learning.training import tabular
+from secondread.learning.training.cases import find_cases
+from secondread.learning.training.plan import Plan
+from secondread.learning.training.run import run as train
 
-LAYOUT = TableLayout(id="MRI ID", subject="MRI ID", target="CDR", subject_pattern=r"^(OAS2_\d+)_")
-FEATURES = ("nWBV", "eTIV", "Age", "M/F")
-"""No MMSE, no CDR: they are the diagnosis. No education or status: no image tells them."""
-CODING = {"M/F": {"F": 0.0, "M": 1.0}}
+HERE = Path(__file__).resolve().parent
+RECIPES = {
+    "svm": HERE / "recipe.toml",
+    "tree": HERE / "recipe_tree.toml",
+    "logistic": HERE / "recipe_logistic.toml",
+}
 FOLDS, SEED, BINS, DRAWS = 5, 0, 5, 2000
 QUANTILES = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
-AGREEMENT = 0.001
-"""By how much a shipped probability may differ from scikit-learn's."""
-KINDS = ("svm", "tree", "logistic")
 SHIPPED = ("svm", "tree")
 
 
-def read(table: Path):
+@dataclass(frozen=True)
+class HeldOut:
+    """What an estimator says of held-out cases, and what was chosen for it in each fold."""
+
+    probabilities: np.ndarray
+    folds: np.ndarray
+    chosen: tuple[dict, ...]
+
+
+def read(data: Path):
     """Give the cases, and features with the truth: demented at this visit (CDR above 0)."""
-    cases = read_table(table, LAYOUT)
-    return cases, assemble_features(cases, FEATURES, lambda case: case.target > 0, CODING)
+    recipe = read_recipe(RECIPES["svm"])
+    cases = find_cases(recipe, data)
+    source = recipe.data
+    return cases, assemble_features(
+        cases, source.columns, lambda case: case.target > recipe.target.above, source.coding
+    )
+
+
+def hold_out(kind: str, data: Path, runs: Path, ids) -> HeldOut:
+    """Train a recipe, and give its held-out answers in the order of the cases."""
+    out = runs / kind
+    train(Plan(read_recipe(RECIPES[kind]), data, out, resume=True), lambda *_: None)
+    rows = {row.id: row for row in predictions.read(out).rows}
+    return HeldOut(
+        np.array([rows[name].found for name in ids]),
+        np.array([rows[name].fold for name in ids]),
+        tuple(chosen(out / f"fold{fold}") for fold in range(FOLDS)),
+    )
+
+
+def chosen(folder: Path) -> dict:
+    """Give the hyper-parameters that were chosen."""
+    return json.loads((folder / tabular.CHOSEN_NAME).read_text())
 
 
 def check_folds(cases, features, folds) -> None:
@@ -69,7 +104,7 @@ def judge(features, held, singles) -> dict:
     """Give all figures with their intervals."""
     truth = features.truth
     best = max(singles, key=lambda name: classification.roc_auc(truth, singles[name]))
-    age, male = (features.values[:, FEATURES.index(name)] for name in ("Age", "M/F"))
+    age, male = (features.values[:, features.names.index(name)] for name in ("Age", "M/F"))
     first = np.array([name.endswith("_MR1") for name in features.ids])
     groups = {
         "first_visits": first,
@@ -184,42 +219,27 @@ def draw(figures: dict, path: Path) -> None:
     plt.close(figure)
 
 
-def run(table: Path, bundle: Path) -> dict:
+def run(data: Path, bundle: Path, runs: Path) -> dict:
     """Do all of it; gives the figures."""
-    cases, features = read(table)
-    held = {kind: tables.validate(features, tables.Plan(kind, FOLDS, seed=SEED)) for kind in KINDS}
-    folds = held[KINDS[0]].folds
+    cases, features = read(data)
+    held = {kind: hold_out(kind, data, runs, features.ids) for kind in RECIPES}
+    folds = held["svm"].folds
     for result in held.values():
         assert np.array_equal(result.folds, folds)
     check_folds(cases, features, folds)
     figures = judge(features, held, single_scores(features, folds))
     (bundle / "evaluation").mkdir(exist_ok=True)
     for kind in SHIPPED:
-        fitted = tables.fit(features, tables.Plan(kind, seed=SEED))
-        path = bundle / f"{kind}.onnx"
-        export(fitted, features, path)
-        figures["chosen"][f"{kind} as shipped"] = dict(fitted.chosen)
+        shutil.copyfile(runs / kind / tabular.MODEL_NAME, bundle / f"{kind}.onnx")
+        figures["chosen"][f"{kind} as shipped"] = chosen(runs / kind)
     figures["training_range"] = {
         name: [float(features.values[:, n].min()), float(features.values[:, n].max())]
-        for n, name in enumerate(FEATURES)
+        for n, name in enumerate(features.names)
     }
     write(bundle / "reference.json", reference(cases))
     write(bundle / "evaluation" / "figures.json", figures)
     draw(figures, bundle / "evaluation" / "calibration.png")
     return figures
-
-
-def export(fitted, features, path: Path) -> None:
-    """Write ONNX that holds no participant's row, and compare it with scikit-learn's answers."""
-    if fitted.kind != "svm":
-        tables.export(fitted, path)
-        tables.check_agreement(fitted, path, features.values)
-        return
-    within = Range(features.values.min(axis=0), features.values.max(axis=0))
-    path.write_bytes(surface_of(fitted.model, within, most=AGREEMENT).SerializeToString())
-    differences = tables.run_onnx(path, features.values) - fitted.probabilities(features.values)
-    assert np.abs(differences).max() <= AGREEMENT
-    print(f"svm.onnx differs by {np.abs(differences).max():.1e} at most from scikit-learn")
 
 
 def write(path: Path, content: dict) -> None:
@@ -228,10 +248,11 @@ def write(path: Path, content: dict) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--table", type=Path, required=True, help="oasis_longitudinal.csv")
-    parser.add_argument("--bundle", type=Path, default=Path(__file__).resolve().parent.parent)
+    parser.add_argument("--data", type=Path, required=True, help="where the table lies")
+    parser.add_argument("--bundle", type=Path, default=HERE.parent)
+    parser.add_argument("--runs", type=Path, required=True, help="where the runs go")
     args = parser.parse_args()
-    figures = run(args.table, args.bundle)
+    figures = run(args.data, args.bundle, args.runs)
     print(
         f"{figures['subjects']} subjects, {figures['sessions']} sessions, "
         f"{figures['sessions_demented']} demented; best single: {figures['best_single']}"

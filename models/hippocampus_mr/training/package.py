@@ -1,8 +1,9 @@
 """Write model.toml: the digests of the weights and of the brain_mr that it builds on.
 
-    python package.py [--upstream ../../brain_mr] [--bundle ..]
+    python package.py [--run RUN] [--upstream ../../brain_mr] [--bundle ..]
 
-To be run again whenever brain_mr changes: the pin is the sha256 of its model.toml.
+With --run, the weights of the five folds of a run are taken from there first, as float16, which
+halves them. To be run again whenever brain_mr changes: the pin is the sha256 of its model.toml.
 """
 
 from __future__ import annotations
@@ -51,12 +52,25 @@ def write_labels() -> str:
     return "\n\n".join(tables)
 
 
+def take_weights(run: Path, bundle: Path) -> None:
+    """Write fold<k>.safetensors from the float32 weights of a run."""
+    from safetensors.numpy import load_file, save_file
+
+    for number in range(FOLDS):
+        weights = load_file(run / f"fold{number}" / "weights.safetensors")
+        halves = {name: value.astype("float16") for name, value in weights.items()}
+        save_file(halves, bundle / f"fold{number}.safetensors")
+
+
 def main() -> None:
     """Write the manifest."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--upstream", type=Path, default=HERE.parents[1] / "brain_mr")
     parser.add_argument("--bundle", type=Path, default=HERE.parent)
+    parser.add_argument("--run", type=Path, help="what secondread train has written")
     args = parser.parse_args()
+    if args.run is not None:
+        take_weights(args.run, args.bundle)
     content = (args.upstream / "model.toml").read_bytes()
     upstream = tomllib.loads(content.decode("utf-8"))
     names = {label["name"] for label in upstream["labels"]}

@@ -11,8 +11,12 @@ import typer
 
 from secondread.cli.model_card import show_card
 from secondread.cli.model_export import export_model, sign_model
+from secondread.cli.model_feedback import give_feedback
 from secondread.cli.model_find import imported_packages, load_if_any, terms_of
 from secondread.cli.model_import import import_model
+from secondread.cli.model_monitor import monitor_models
+from secondread.cli.model_pause import pause_model, resume_model, set_baseline
+from secondread.cli.model_remove import remove_model
 from secondread.cli.model_switch import disable_model, enable_model
 from secondread.cli.model_test import test_model
 from secondread.cli.options import ConfigOption, JsonOption
@@ -52,6 +56,12 @@ app.command("export")(export_model)
 app.command("sign")(sign_model)
 app.command("enable")(enable_model)
 app.command("disable")(disable_model)
+app.command("monitor")(monitor_models)
+app.command("feedback")(give_feedback)
+app.command("pause")(pause_model)
+app.command("resume")(resume_model)
+app.command("baseline")(set_baseline)
+app.command("remove")(remove_model)
 
 
 @app.command("list")

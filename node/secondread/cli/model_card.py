@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from secondread.cli.model_find import ModelArgument, find_package, load_if_any
 from secondread.cli.options import ConfigOption, JsonOption
-from secondread.errors import NotFoundError
+from secondread.errors import NotFoundError, UsageError
 
 
 def show_card(
@@ -19,6 +20,12 @@ def show_card(
             "--metadata", help="Print it as metadata.json of a MONAI bundle.", show_default=False
         ),
     ] = False,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Write it as one page of HTML.", show_default=False
+        ),
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -41,7 +48,22 @@ def show_card(
         ) from None
     # A card of somebody else does not get to drive the terminal.
     text = "".join(sign for sign in text if sign.isprintable() or sign in "\n\t")
-    if as_json:
+    if page is not None:
+        _write(page, text, folder, f"{manifest.id} {manifest.version}")
+        print_line(f"Wrote '{page}'.")
+    elif as_json:
         print_json({"id": manifest.id, "version": manifest.version, "card": text})
     else:
         print_line(text.rstrip("\n"))
+
+
+def _write(page: Path, text: str, folder: Path, title: str) -> None:
+    from secondread.cli.card_page import write_page
+
+    try:
+        with page.open("x", encoding="utf-8") as file:
+            file.write(write_page(text, folder, title))
+    except FileExistsError:
+        raise UsageError(f"There is a file '{page}' already; it is not overwritten.") from None
+    except OSError as error:
+        raise UsageError(f"'{page}' cannot be written: {error.strerror}.") from None

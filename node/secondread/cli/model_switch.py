@@ -135,20 +135,23 @@ def _commit(config: Path | None, plan: Plan, model: str, text: str) -> Draft:
     detail = {"model": model, "by": operator()}
 
     def around(made: Draft) -> AbstractContextManager[object]:
-        return _recorded(made, text, detail)
+        return recorded(made.settings, text, detail)
 
     return write(config, plan, around=around)
 
 
 @contextmanager
-def _recorded(made: Draft, text: str, detail: Mapping[str, str]) -> Iterator[None]:
-    """A folder without a ledger, where no node has ever run, has no trail to write to."""
+def recorded(settings: Settings, text: str, detail: Mapping[str, str]) -> Iterator[None]:
+    """A row of the trail around a change, both or neither.
+
+    A folder without a ledger, where no node has ever run, has no trail to write to.
+    """
     from secondread.cli.study import is_begun
     from secondread.store import Ledger
 
-    if not is_begun(made.settings):
+    if not is_begun(settings):
         yield
         return
-    with closing(Ledger.open(made.settings.data_dir)) as ledger, ledger.begin() as change:
+    with closing(Ledger.open(settings.data_dir)) as ledger, ledger.begin() as change:
         change.trail.append(time.time(), CHANGED, f"{text} by {detail['by']}.", detail=detail)
         yield

@@ -30,22 +30,28 @@ def test_model(
     volume: Annotated[
         Path | None,
         typer.Option(
-            "--volume", help="An array, .npy, (slice, row, column), axial.", show_default=False
+            "--volume",
+            help="An array, .npy, (slice, row, column), axial; or NIfTI.",
+            show_default=False,
         ),
     ] = None,
     spacing: Annotated[
         str,
-        typer.Option("--spacing", help="Voxel sides of --volume in mm: slice,row,column."),
-    ] = "1,1,1",
+        typer.Option(
+            "--spacing",
+            help="Voxel sides of an array in mm: slice,row,column. Default: 1,1,1.",
+            show_default=False,
+        ),
+    ] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a model once on images that are at hand, contained as in the node; nothing is sent."""
-    from secondread.cli.model_trial import Trial, prepare_array, prepare_study, run_once
+    from secondread.cli.model_trial import Trial, prepare_study, run_once
     from secondread.observe.logging import configure
 
     if (study is None) is (volume is None):
-        raise UsageError("Give the images: either --study FOLDER or --volume FILE.npy.")
+        raise UsageError("Give the images: either --study FOLDER or --volume FILE.")
     configure("model-test", level="warning", output="console")
     settings = load_if_any(config)
     folder = find_package(settings, model)
@@ -57,12 +63,24 @@ def test_model(
             refusal = prepare_study(study, manifest, work)
         else:
             assert volume is not None
-            refusal = prepare_array(volume, _sides(spacing), work)
+            refusal = ""
+            _prepare_volume(volume, spacing, work)
         if refusal:
             trial = Trial(manifest.id, manifest.version, refusal=refusal)
         else:
             trial = run_once(manifest, work, device)
     _report(trial, as_json)
+
+
+def _prepare_volume(volume: Path, spacing: str, work: Path) -> None:
+    from secondread.cli.model_volume import is_nifti, prepare_array, prepare_nifti
+
+    if not is_nifti(volume):
+        prepare_array(volume, _sides(spacing or "1,1,1"), work)
+        return
+    if spacing:
+        raise UsageError("A NIfTI image tells its own spacing; leave out --spacing.")
+    prepare_nifti(volume, work)
 
 
 def _loaded(settings: Settings | None, folder: Path) -> Manifest:

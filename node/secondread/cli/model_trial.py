@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from secondread.domain.engine import Engine, Finished, Outcome, Task
     from secondread.domain.job import PlannedJob
 
-_AXES = 3
 _LABELS_NAME = "labels.npy"
 _GRACE_S = 120.0
 """Besides the model's own deadline: its worker has to begin, and to load it."""
@@ -99,40 +98,6 @@ def _permitted(manifest: Manifest, subject: Subject, job: PlannedJob) -> tuple[P
     if manifest.input.form == "dicom":
         files_of = str(permit(["Modality"], said).values.get("Modality", "unknown"))
     return permit(manifest.input.attributes, said), files_of
-
-
-def prepare_array(array: Path, sides_mm: tuple[float, ...], work: Path) -> str:
-    """Write an array ``(slice, row, column)`` for the model; no header is asked anything.
-
-    The patient lies as in an axial series: columns run to the left, rows to the back, slices to
-    the head.
-
-    Raises:
-        UsageError: the file holds no such array.
-    """
-    import numpy as np
-
-    from secondread.deid.boundary import prepare
-    from secondread.domain.volume import Volume
-
-    try:
-        voxels = np.load(array, allow_pickle=False)
-    except (ValueError, EOFError):
-        raise UsageError(f"'{array}' is not an array that numpy.save has written.") from None
-    if not isinstance(voxels, np.ndarray) or voxels.ndim != _AXES or voxels.dtype.kind not in "iuf":
-        raise UsageError(
-            f"'{array}' is not an array of numbers with the axes (slice, row, column)."
-        )
-    if voxels.dtype != np.int16:
-        voxels = voxels.astype(np.float32)
-    along_slices, along_rows, along_columns = sides_mm
-    affine = np.zeros((4, 4))
-    affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = (
-        *(along_slices, along_rows, along_columns),
-        1.0,
-    )
-    prepare(Volume(np.ascontiguousarray(voxels), affine, ()), work)
-    return ""
 
 
 def run_once(manifest: Manifest, work: Path, device: str) -> Trial:

@@ -115,10 +115,10 @@ def _brief(peer: Peer) -> str:
 
 
 def _services(peer: Peer) -> str:
-    """What it may do; empty where that is everything."""
-    from secondread.domain.network import Service
+    """What it may do; empty where that is the usual."""
+    from secondread.domain.network import USUAL_SERVICES, Service
 
-    if peer.may == frozenset(Service):
+    if peer.may == USUAL_SERVICES:
         return ""
     return " and ".join(service for service in Service if service in peer.may)
 

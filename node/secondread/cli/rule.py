@@ -40,7 +40,7 @@ def list_rules(config: ConfigOption = None, as_json: JsonOption = False) -> None
             (
                 rule.name,
                 rule.model,
-                "shadow" if rule.shadow else "live",
+                _mode(rule),
                 rule.priority,
                 "nowhere" if rule.shadow else ", ".join(rule.destinations),
                 "\n".join(_asked(rule)) or "any images",
@@ -58,12 +58,19 @@ def rule_document(rule: Rule) -> Mapping[str, Any]:
         "destinations": rule.destinations,
         "priority": rule.priority,
         "shadow": rule.shadow,
+        "challenges": rule.challenges or None,
         "late_images": rule.late_images,
         "versions_max": rule.versions_max,
         "report_not_analysed": rule.report_not_analysed,
         "asks_for": _asked(rule),
         "waits_for": rule.complete,
     }
+
+
+def _mode(rule: Rule) -> str:
+    if rule.challenges:
+        return f"shadow, challenges {rule.challenges}"
+    return "shadow" if rule.shadow else "live"
 
 
 def _asked(rule: Rule) -> Sequence[str]:

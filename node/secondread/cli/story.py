@@ -233,6 +233,8 @@ def _tell_job(entry: JobStory, now: float, names: Mapping[str, str]) -> Iterator
     job = entry.job
     yield f"Model {job.model_id} {job.model_version}, by rule '{job.rule}'{_version(job)}"
     yield f"  {_state(job)[:1].upper()}{_state(job)[1:]}{_shadow(job)}."
+    if job.shadow and job.outcome:
+        yield f"  Kept as job {job.id} in 'results/{job.key}' of the data folder."
     if job.reason:
         yield f"  {job.reason}"
     if entry.objects:

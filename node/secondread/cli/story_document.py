@@ -153,6 +153,7 @@ def _job_document(entry: JobStory) -> dict[str, Any]:
         "version": job.version,
         "predecessor_id": job.predecessor_id,
         "shadow": job.shadow,
+        "folder": f"results/{job.key}",
         "series_instance_uid": job.series_instance_uid,
         "part": job.part,
         "objects": entry.objects,

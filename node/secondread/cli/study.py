@@ -100,7 +100,7 @@ def retry_study(
     if as_json:
         print_json({"study": found.id, "jobs_retried": jobs})
         return
-    print_line(f"Study {found.id} is on its way again; {jobs} of its jobs had failed.")
+    print_line(f"Study {found.id} is on its way again; {jobs} of its jobs are retried.")
 
 
 def is_begun(settings: Settings) -> bool:
