@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,18 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def models() -> dict[str, LoadedChain]:
-    """The models, with one brain_mr between them that looks at an image once."""
+def models() -> Iterator[dict[str, LoadedChain]]:
+    """The models, with one brain_mr between them that looks at an image once, on one core."""
+    import torch
+
     from secondread.inference.worker.runtimes.torch import TorchRuntime
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     folder = MODELS / "brain_mr"
     brain = TorchRuntime(tomllib.loads((folder / "model.toml").read_text()), folder)
-    loaded: dict[str, LoadedChain] = refusals.load_models(MODELS, refusals.Remembered(brain))
-    return loaded
+    yield refusals.load_models(MODELS, refusals.Remembered(brain))
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

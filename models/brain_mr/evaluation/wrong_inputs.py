@@ -250,7 +250,7 @@ def _parts() -> list[Input]:
             f"{head}_{part}",
             f"{title}, {part} half",
             lambda s, read=read, part=part: cut(read(s), part),
-            quick=head == "mni152" and part in {"lower", "upper", "left", "front"},
+            quick=head == "mni152" and part in {"lower", "upper", "left"},
         )
         for head, title, read in (
             ("mni152", "MNI152", Sources.mni152),
