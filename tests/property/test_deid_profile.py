@@ -6,7 +6,7 @@ import datetime as dt
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydicom._dicom_dict import DicomDictionary
 
@@ -71,6 +71,8 @@ def clean(content, profile):
 
 @pytest.mark.parametrize("profile", [BASIC, RESEARCH], ids=lambda each: each.name)
 @given(elements=st.lists(trees, max_size=6))
+@example(elements=[leaf(0x00283006, "AE", "", "")])
+@example(elements=[leaf(0x00283006, "UN", "", " CHEST")])
 @settings(deadline=None)
 def test_no_token_comes_through_wherever_it_stands(profile, elements):
     cleaned = clean(data_set(elements), profile)
