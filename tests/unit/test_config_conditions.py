@@ -347,7 +347,8 @@ def test_the_examples_of_the_document_are_sound(tmp_path: Path) -> None:
     found = list(examples())
     assert len(found) >= 5
     more = "".join(found)
-    for model in set(re.findall(r'^model = "(\w+)"', more, re.M)) - {"brain_mr"}:
+    named = set(re.findall(r'^\[\[models\]\]\nid = "(\w+)"', more, re.M)) | {"brain_mr"}
+    for model in set(re.findall(r'^model = "(\w+)"', more, re.M)) - named:
         more += f'\n[[models]]\nid = "{model}"\npath = "."\n'
     for peer in set(re.findall(r'"(mr\d|ct\d)"', more)) - {"ct1"}:
         more += f'\n[[peers]]\nname = "{peer}"\nae_title = "{peer}"\naddresses = ["10.1.1.1"]\n'
