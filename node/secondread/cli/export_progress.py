@@ -34,6 +34,7 @@ class Lines:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._what = ""
+        self._first = 0
         self._began = self._told = monotonic()
 
     def report(self, what: str, done: int, total: int) -> None:
@@ -43,10 +44,13 @@ class Lines:
         now = self._monotonic()
         if what != self._what:
             self._what, self._began, self._told = what, now, now
+            # What a resumed run had done before tells nothing of how fast it goes; else the first
+            # that is told is the first that is done.
+            self._first = max(0, done - 1)
         if now - self._told < _LINE_EVERY_S:
             return
         self._told = now
-        rate = done / (now - self._began)
+        rate = (done - self._first) / (now - self._began)
         left = (total - done) / rate if rate else 0.0
         print_note(f"{what}: {done} of {total}, {rate:.1f} a second, {left:.0f} s left")
 

@@ -176,7 +176,9 @@ def _permute(
             swapped[group] = swap
         for name, gap in gaps(swapped).items():
             # A hair's breadth for rounding: a mean taken in another order is the same mean.
-            beyond[name] += gap >= seen[name] - 1e-12
+            # Exchanged answers that give no figure, such as a PPV where nobody is called positive,
+            # are no witness against chance.
+            beyond[name] += not gap < seen[name] - 1e-12
     total = settings.draws + 1
     return {name: None if math.isnan(seen[name]) else beyond[name] / total for name in seen}
 

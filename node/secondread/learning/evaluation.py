@@ -115,7 +115,13 @@ def refuse_leaks(rows: Sequence[Row], data: Path | None = None) -> None:
             "judged by people it had learnt from. Group the folds by subject, and train again."
         )
     if data is not None:
-        leaks.refuse(_cases_by_fold(rows, data))
+        there = _cases_by_fold(rows, data)
+        if not there and any(row.image for row in rows):
+            raise DataError(
+                "None of the run's images is in the folder of --data; name the one that "
+                "'secondread train' was given."
+            )
+        leaks.refuse(there)
 
 
 def write_figures(folder: Path, evaluation: Evaluation) -> Path:

@@ -29,6 +29,10 @@ _SECTIONS = (
     *("estimator", "training", "folds", "figures"),
 )
 _LEAST_FOLDS = 2
+_SEEDS = 2**32
+"""What the generators of all packages take."""
+_MEAN = "mean"
+"""Figures give the mean of the labels under this name."""
 _AXES = 3
 _T = TypeVar("_T")
 
@@ -234,6 +238,8 @@ def read_recipe(path: Path) -> Recipe:
         raise RecipeError(f"There is no recipe '{path.name}' there.") from error
     except UnicodeDecodeError as error:
         raise RecipeError(f"The recipe '{path.name}' is not UTF-8 text.") from error
+    except IsADirectoryError as error:
+        raise RecipeError(f"'{path.name}' is a folder; name the recipe, a TOML file.") from error
 
 
 def parse_recipe(text: str) -> Recipe:
@@ -348,14 +354,27 @@ def _check(recipe: Recipe) -> None:
         raise RecipeError(
             f"The recipe's name is '{recipe.name}', but must be small letters, digits and '_'."
         )
+    if not 0 <= recipe.seed < _SEEDS:
+        raise RecipeError(f"'seed' of [recipe] must be 0 or more, and less than {_SEEDS}.")
     if recipe.folds.count < _LEAST_FOLDS:
         raise RecipeError(f"[folds] has count = {recipe.folds.count}, but must be 2 or more.")
     _check_subject(recipe.data)
     _check_task(recipe)
     if recipe.estimator.kind in ("unet3d", *WHOLE_IMAGE):
         _check_training(recipe.training)
+    _check_figures(recipe.figures)
     if recipe.task == "segmentation" and not recipe.figures.labels:
         raise RecipeError("'labels' of [figures] must name what is segmented, label 1 first.")
+
+
+def _check_figures(figures: Figures) -> None:
+    names = figures.labels
+    if len(set(names)) < len(names) or _MEAN in names or "" in names:
+        raise RecipeError(
+            f"'labels' of [figures] must be names that differ, none of them empty or '{_MEAN}'."
+        )
+    if not 0 <= figures.threshold <= 1:
+        raise RecipeError("'threshold' of [figures] is a probability, between 0 and 1.")
 
 
 def _check_task(recipe: Recipe) -> None:
@@ -372,6 +391,8 @@ def _check_task(recipe: Recipe) -> None:
         needed = ("images", "id")
     if missing := [name for name in needed if not getattr(recipe.data, name)]:
         raise RecipeError(f"[data] lacks the key '{missing[0]}'.")
+    if recipe.figures.subgroups and reader == "nifti" and not recipe.data.table:
+        raise RecipeError("'subgroups' of [figures] are columns, but [data] names no 'table'.")
     if (recipe.target is None) != (task == "segmentation"):
         word = "has no section" if task == "segmentation" else "lacks the section"
         raise RecipeError(f"A {task} {word} [target], which says what is told of a case.")

@@ -113,7 +113,7 @@ def make_truth(recipe: Recipe, taught: Sequence[float | str]) -> Truth:
         words = target.positive
 
         def truth(known: float | str) -> float:
-            return float(str(known) in words)
+            return float(_word(known) in words)
     else:
         cut = target.above
         if target.above_median:
@@ -125,6 +125,11 @@ def make_truth(recipe: Recipe, taught: Sequence[float | str]) -> Truth:
     if len({truth(known) for known in taught}) != 2:
         raise DataError("All cases that teach are of one class; there is nothing to tell apart.")
     return truth
+
+
+def _word(known: float | str) -> str:
+    # A column of 0 and 1 was read as numbers; a recipe says "1" of it.
+    return known if isinstance(known, str) else f"{known:.15g}"
 
 
 def _number(known: float | str) -> float:

@@ -54,10 +54,32 @@ class Flip:
 
 
 @dataclass(frozen=True)
+class Crop:
+    """``crop``: the grid of training is cut from anywhere in a larger volume, not its middle."""
+
+    chance: float = 1.0
+
+
+@dataclass(frozen=True)
 class Outside:
     """``outside``: what is seen where the field of view ends, drawn from ``paddings``."""
 
     paddings: tuple[str, ...] = _PADDINGS
+
+
+@dataclass(frozen=True)
+class Domain:
+    """``domain``: domain randomisation, an image of arbitrary contrast drawn from the label map.
+
+    Each label gets a brightness from ``level`` and noise from ``spread``; what has no label is told
+    apart in ``parts`` by its own brightness first, so that the surroundings keep their shapes. Mean
+    and deviation stay those of the image (Billot et al., SynthSeg, Medical Image Analysis 2023).
+    """
+
+    chance: float = 0.5
+    level: tuple[float, ...] = (0.0, 1.0)
+    spread: tuple[float, ...] = (0.0, 0.1)
+    parts: int = 4
 
 
 @dataclass(frozen=True)
@@ -116,7 +138,9 @@ class Augmentation:
     affine: Affine | None = None
     elastic: Elastic | None = None
     flip: Flip | None = None
+    crop: Crop | None = None
     outside: Outside | None = None
+    domain: Domain | None = None
     bias: Bias | None = None
     thick_slices: ThickSlices | None = None
     blur: Blur | None = None
@@ -129,7 +153,9 @@ _STEPS: dict[str, type[Any]] = {
     "affine": Affine,
     "elastic": Elastic,
     "flip": Flip,
+    "crop": Crop,
     "outside": Outside,
+    "domain": Domain,
     "bias": Bias,
     "thick_slices": ThickSlices,
     "blur": Blur,
@@ -177,6 +203,8 @@ def _check(sizes: Any, where: str) -> None:
             raise RecipeError(f"'{f.name}' of {where} must be two numbers, the smaller first.")
         if isinstance(value, float) and value < 0:
             raise RecipeError(f"'{f.name}' of {where} is {value}, but must be 0 or more.")
+        if f.name == "parts" and value < 1:
+            raise RecipeError(f"'parts' of {where} is {value}, but must be 1 or more.")
         if f.name == "factor" and min(value) <= 0:
             raise RecipeError(f"'factor' of {where} must be more than 0.")
 
@@ -221,7 +249,7 @@ class Augment:
         y = F.grid_sample(one_hot, at, mode="bilinear", padding_mode="zeros", align_corners=True)[
             0
         ].argmax(0)
-        return self._shade(x)[None], y
+        return self._shade(self._repaint(x, y))[None], y
 
     def draw_image(self, image: NDArray[np.float32]) -> Tensor:
         """Draw an image alone: (1, x, y, z) on the grid of training, from (x, y, z), normalised."""
@@ -230,7 +258,12 @@ class Augment:
     def _at(self, shape: tuple[int, ...]) -> Tensor:
         """Where each drawn voxel lies in a volume of this shape, as ``grid_sample`` wants it."""
         size = torch.tensor(shape, dtype=torch.float32)
-        return (2 * self._place() / (size - 1)).flip(-1)[None]
+        where = self._place()
+        if self._hits(self.steps.crop):
+            slack = np.maximum((np.array(shape) - np.array(self.grid)) / 2, 0)
+            where = where + torch.from_numpy(self.rng.uniform(-slack, slack).astype(np.float32))
+        # An axis of a single voxel has no length to measure along.
+        return (2 * where / (size - 1).clamp(min=1)).flip(-1)[None]
 
     def _sample(self, image: NDArray[np.float32], at: Tensor) -> Tensor:
         """Give (x, y, z) on the grid of training; outside the image it is dark, or as drawn."""
@@ -281,6 +314,30 @@ class Augment:
     def _coarse(self, cells: tuple[int, ...], sd: float, channels: int) -> Tensor:
         field = torch.randn(1, channels, *cells, generator=self._torch_rng) * sd
         return F.interpolate(field, size=self.grid, mode="trilinear", align_corners=True)[0]
+
+    def _repaint(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Draw another contrast for an image (x, y, z) from its labels (x, y, z)."""
+        domain = self.steps.domain
+        if domain is None or not self._hits(domain):
+            return x
+        regions = labels + domain.parts - 1
+        rest = labels == 0
+        if bool(rest.any()):
+            shares = torch.arange(1, domain.parts) / domain.parts
+            # Of some thousand voxels, evenly taken: a quantile needs no more.
+            edges = torch.quantile(x[rest][:: max(1, int(rest.sum()) // 10_000)], shares)
+            regions = torch.where(rest, torch.bucketize(x, edges), regions)
+        count = self.classes + domain.parts - 1
+        levels = torch.tensor(
+            self.rng.uniform(domain.level[0], domain.level[1], count), dtype=torch.float32
+        )
+        spreads = torch.tensor(
+            self.rng.uniform(domain.spread[0], domain.spread[1], count), dtype=torch.float32
+        )
+        white = torch.randn(x.shape, generator=self._torch_rng)
+        drawn = levels[regions] + spreads[regions] * white
+        scaled = (drawn - drawn.mean()) / drawn.std().clamp(min=_LEAST)
+        return scaled * x.std() + x.mean()
 
     def _shade(self, x: Tensor) -> Tensor:
         """Change the brightness of an image (x, y, z), and how sharp it is."""

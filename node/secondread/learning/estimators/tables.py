@@ -149,8 +149,20 @@ def fit(features: Features, plan: Plan) -> Fitted:
     """
     from sklearn.model_selection import GridSearchCV
 
+    sizes = _grid(plan)
+    if empty := [
+        name
+        for name, of in zip(features.names, features.values.T, strict=True)
+        if np.isnan(of).all()
+    ]:
+        raise DataError(f"None of the cases to learn from has a value of '{empty[0]}'.")
     splits = list(split_rows(features, plan.inner, plan.seed + 1))
-    grid = {f"estimator__{key}": list(row) for key, row in _grid(plan).items()}
+    if any(len(np.unique(features.truth[out])) < 2 for _, out in splits):
+        raise DataError(
+            "An inner fold has cases of one class alone, so that no ROC AUC can choose by it; ask "
+            "for fewer inner folds ('nested' of [folds]), or give more data."
+        )
+    grid = {f"estimator__{key}": list(row) for key, row in sizes.items()}
     search = GridSearchCV(
         _build(plan.kind, plan.seed), grid, scoring="roc_auc", cv=splits, error_score="raise"
     )

@@ -32,7 +32,7 @@ from secondread.learning.recipe import FeatureSet, Recipe, read_recipe
 from secondread.learning.training import segmentation
 from secondread.learning.training.cases import find_cases, split
 from secondread.learning.training.drawing import WEIGHTS_NAME
-from secondread.learning.training.plan import RECIPE_NAME, Plan
+from secondread.learning.training.plan import RECIPE_NAME, SPLIT_NAME, Plan, digest_split
 
 __all__ = ["FoldNetwork", "Source", "find_source"]
 
@@ -89,10 +89,12 @@ class Source:
     Attributes:
         recipe: by which they were trained.
         weights: a file for each fold, or one for all of them.
+        split: what was written of its folds; '' where they are not known.
     """
 
     recipe: Recipe
     weights: tuple[Path, ...]
+    split: str = ""
 
     def open(self, wanted: FeatureSet, fold: int, seed: int) -> FoldNetwork:
         """The network of a fold; with weights drawn by ``seed`` where the recipe asks for it.
@@ -123,6 +125,11 @@ class Source:
             DataError: so it is, or the data that it was trained on are not there to be compared.
         """
         parts = split(find_cases(self.recipe, plan.data), self.recipe)
+        if self.split and self.split != digest_split(parts):
+            raise DataError(
+                "The network of [features] was trained on other cases than are in the data now, so "
+                "it cannot be told which of them taught it. Train it anew, or put the data back."
+            )
         if len(self.weights) != len(parts):
             raise DataError(
                 f"The network of [features] has {len(self.weights)} files of weights for "
@@ -151,19 +158,20 @@ def find_source(wanted: FeatureSet, plan: Plan) -> Source:
             raise DataError(f"There is no run '{wanted.network}' beside '{plan.out.name}'.")
         recipe = read_recipe(folder / RECIPE_NAME)
         weights = tuple(folder / f"fold{fold}" / WEIGHTS_NAME for fold in range(recipe.folds.count))
+        dealt = folder / SPLIT_NAME
     else:
         manifest = read_manifest(first_party_folder(wanted.network))
         verify(manifest)
         path = manifest.folder / "training" / RECIPE_NAME
         if not path.is_file():
             raise RecipeError(f"The model '{manifest.id}' has no recipe, so its folds are unknown.")
-        recipe = read_recipe(path)
+        recipe, dealt = read_recipe(path), path.with_name(SPLIT_NAME)
         named: Any = manifest.raw["runtime"].get("weights", [])
         names = [named] if isinstance(named, str) else list(named)
         weights = tuple(manifest.folder / name for name in names)
     if recipe.estimator.kind != "unet3d":
         raise RecipeError(f"'{wanted.network}' is no unet3d, and no other is looked into.")
-    return Source(recipe, weights)
+    return Source(recipe, weights, dealt.read_text("utf-8").strip() if dealt.is_file() else "")
 
 
 @contextmanager

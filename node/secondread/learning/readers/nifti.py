@@ -63,6 +63,12 @@ def find_cases(data: Path, layout: NiftiLayout) -> tuple[Case, ...]:
     ]
     if not cases:
         raise DataError(f"The folder '{layout.images}' of the data has no NIfTI images.")
+    names = [case.id for case in cases]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(
+            f"The folder '{layout.images}' of the data has the image '{twice[0]}' twice, as .nii "
+            "and as .nii.gz; leave one of them."
+        )
     return tuple(cases)
 
 
@@ -112,7 +118,8 @@ def load_case(case: Case) -> Loaded:
     found, where = _read(case.labels)
     if found.shape != image.shape or not np.allclose(where, affine, atol=_SAME_PLACE_MM):
         raise DataError(f"The label map of {case.id} does not lie on the grid of its image.")
-    labels = found.astype(np.uint8)
+    with np.errstate(invalid="ignore"):  # what is no number is told of in the next sentence
+        labels = found.astype(np.uint8)
     if not np.array_equal(labels, found):
         raise DataError(f"The label map of {case.id} has values that are not 0, 1 … 255.")
     return Loaded(case, values, labels, affine)

@@ -31,6 +31,7 @@ class TableLayout:
         subject_pattern: a regular expression with one group, for a subject that is a part of its
             column; '' takes the column whole.
         columns: which columns are kept; all where empty.
+        needed: columns that have to be there, whichever are kept.
     """
 
     id: str
@@ -38,6 +39,7 @@ class TableLayout:
     target: str = ""
     subject_pattern: str = ""
     columns: Sequence[str] = ()
+    needed: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,11 @@ def read_table(path: Path, layout: TableLayout) -> tuple[Case, ...]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             columns, rows = tuple(reader.fieldnames or ()), list(reader)
+    except FileNotFoundError:
+        raise DataError(f"The data have no table '{path.name}'.") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"The table {path.name} cannot be read: {error}") from None
-    asked = [layout.id, layout.subject, layout.target, *layout.columns]
+    asked = [layout.id, layout.subject, layout.target, *layout.columns, *layout.needed]
     if missing := sorted({name for name in asked if name and name not in columns}):
         raise DataError(f"The table {path.name} has no column {', '.join(missing)}.")
     cases = tuple(_read_row(row, number, layout) for number, row in enumerate(rows, 1))

@@ -28,10 +28,11 @@ def find_cases(recipe: Recipe, data: Path) -> tuple[Case, ...]:
             subject=source.subject_column,
             target=column,
             subject_pattern=source.subject,
+            needed=(*source.columns, *recipe.figures.subgroups),
         )
         cases = table.read_table(data / source.table, layout)
         return tuple(case for case in cases if case.id not in source.leave_out)
-    known = _known(source, column, data)
+    known = _known(recipe, column, data)
     if source.reader == "dicom_seg":
         return tuple(
             _with(case, known) for case in dicom_seg.find_cases(data, _layout(source, data))
@@ -68,14 +69,25 @@ def split(cases: Sequence[Case], recipe: Recipe) -> tuple[tuple[Case, ...], ...]
     return tuple(tuple(case for case in cases if case.subject in held) for held in folds)
 
 
-def _known(source: DataSource, column: str, data: Path) -> Mapping[str, Case]:
-    """What the table beside the images says, by image."""
+def _known(recipe: Recipe, column: str, data: Path) -> Mapping[str, Case]:
+    """What the table beside the images says, by image.
+
+    No column is kept but those that the recipe names: what is kept gets into the run, and a table
+    of patients has their names.
+    """
+    source, subgroups = recipe.data, recipe.figures.subgroups
     if not source.table:
         return {}
-    layout = table.TableLayout(
-        id=source.id, subject=source.id, target=column, columns=source.columns
-    )
-    return {case.id: case for case in table.read_table(data / source.table, layout)}
+    # Subgroups of DICOM may be of its headers instead.
+    needed = source.columns if source.reader == "dicom_seg" else (*source.columns, *subgroups)
+    layout = table.TableLayout(id=source.id, subject=source.id, target=column, needed=needed)
+    kept = {*source.columns, *subgroups}
+    return {
+        case.id: dataclasses.replace(
+            case, values={name: value for name, value in case.values.items() if name in kept}
+        )
+        for case in table.read_table(data / source.table, layout)
+    }
 
 
 def _layout(source: DataSource, data: Path) -> dicom_seg.DicomLayout:

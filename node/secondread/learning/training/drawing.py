@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
+from torch import Tensor
 
 from secondread.errors import DataError
 from secondread.inference.worker.networks.unet3d import UNet3D
@@ -25,6 +26,7 @@ from secondread.learning.training.loop import Report
 from secondread.learning.training.plan import (
     FoldResult,
     Plan,
+    hold_split,
     prepare_folder,
     relative,
     write_rows,
@@ -44,7 +46,11 @@ def run(plan: Plan, folds: Sequence[int], report: Report) -> tuple[FoldResult, .
     cases = find_cases(recipe, plan.data)
     parts = split(cases, recipe)
     leaks.refuse(parts)
-    loaded = {case.id: _load(recipe, case) for case in cases}
+    hold_split(plan, parts)
+    loaded = {}
+    for number, case in enumerate(cases, 1):
+        loaded[case.id] = _load(recipe, case)
+        report("Images", number, len(cases))
     torch.set_num_threads(plan.threads)
     return tuple(_run_fold(plan, fold, parts, loaded, report) for fold in folds)
 
@@ -73,7 +79,7 @@ def _run_fold(
     average = loop.train(lesson, recipe.training, folder, resume=plan.resume, report=report)
     net = cast("segmentation.Trainee", average).net
     weights = {name: value.contiguous() for name, value in net.state_dict().items()}
-    save_file(weights, folder / WEIGHTS_NAME)
+    keep_weights(weights, folder)
     rows = []
     what = f"Fold {fold}, held-out cases"
     for number, case in enumerate(parts[fold], 1):
@@ -85,6 +91,13 @@ def _run_fold(
         for name in recipe.figures.labels
     }
     return FoldResult(fold, len(taught), len(rows), figures)
+
+
+def keep_weights(weights: dict[str, Tensor], folder: Path) -> None:
+    """Write weights by name into a fold's folder, whole or not at all."""
+    partial = folder / f"{WEIGHTS_NAME}.partial"
+    save_file(weights, partial)
+    partial.replace(folder / WEIGHTS_NAME)
 
 
 def _answer(plan: Plan, fold: int, loaded: Loaded, net: UNet3D) -> Row:

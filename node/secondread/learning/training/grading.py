@@ -11,7 +11,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 — torch's own name for it
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from secondread.errors import RecipeError
@@ -20,21 +19,23 @@ from secondread.learning.augmentation.volumes import Augment, Augmentation, make
 from secondread.learning.case import Case, Loaded
 from secondread.learning.networks.graders import Grader, Sizes
 from secondread.learning.preprocessing.steps import make_preparation
-from secondread.learning.recipe import Recipe, make_options
+from secondread.learning.recipe import Recipe, Target, make_options
 from secondread.learning.target import Truth, check_target, make_truth, measure_case
 from secondread.learning.training import checkpoint, loop
 from secondread.learning.training.cases import find_cases, load_case, split
-from secondread.learning.training.drawing import WEIGHTS_NAME
+from secondread.learning.training.drawing import keep_weights
 from secondread.learning.training.fold_figures import fold_figures
 from secondread.learning.training.loop import Lesson, Report
 from secondread.learning.training.plan import (
     FoldResult,
     Plan,
+    hold_split,
     make_row,
     prepare_folder,
     write_rows,
 )
 from secondread.learning.training.segmentation import step_seed
+from secondread.learning.training.sides import check_sides, check_slices
 
 _AXES = ("sagittal", "coronal", "axial")
 _LEAST_SPREAD = 1e-6
@@ -68,10 +69,12 @@ def run(plan: Plan, folds: Sequence[int], report: Report) -> tuple[FoldResult, .
     cases = find_cases(recipe, plan.data)
     parts = split(cases, recipe)
     leaks.refuse(parts)
+    hold_split(plan, parts)
     known = {}
-    for case in cases:
+    for number, case in enumerate(cases, 1):
         loaded = load_case(recipe, case)
         known[case.id] = see(loaded, preparation.prepare(loaded).image, recipe)
+        report("Images", number, len(cases))
     torch.set_num_threads(plan.threads)
     return tuple(_run_fold(plan, fold, parts, known, report) for fold in folds)
 
@@ -105,13 +108,28 @@ def check(recipe: Recipe) -> Sizes:
         raise RecipeError(
             f"'grid' of [training] is too small to be halved {len(widths) - 1} times."
         )
-    affine = make_augmentation(recipe.augmentation).affine
+    check_sides(recipe)
+    if recipe.estimator.kind != "cnn3d":
+        check_slices(recipe)
+    _check_augmentation(recipe, target)
+    return Sizes(widths, _AXES.index(options.slices), options.hidden, options.dropout)
+
+
+def _check_augmentation(recipe: Recipe, target: Target) -> None:
+    steps = make_augmentation(recipe.augmentation)
+    if steps.domain:
+        raise RecipeError("'domain' draws images from label maps; only a unet3d is given these.")
+    if target.source != "labels":
+        return
+    if steps.crop or steps.elastic:
+        name = "crop" if steps.crop else "elastic"
+        raise RecipeError(f"The target is a {target.measure}, and '{name}' would change it.")
+    affine = steps.affine
     if target.measure == "volume" and affine and (affine.zoom_sd or affine.stretch_sd):
         raise RecipeError(
             "The target is a volume, and 'affine' would change it: set zoom_sd = 0 and "
             "stretch_sd = 0."
         )
-    return Sizes(widths, _AXES.index(options.slices), options.hidden, options.dropout)
 
 
 def make_lesson(recipe: Recipe, fold: int, taught: Sequence[Known], truth: Truth) -> Lesson:
@@ -184,7 +202,7 @@ def _run_fold(
     average = loop.train(lesson, recipe.training, folder, resume=plan.resume, report=report)
     grader = cast("Grader", average).eval()
     weights = {name: value.contiguous() for name, value in grader.state_dict().items()}
-    save_file(weights, folder / WEIGHTS_NAME)
+    keep_weights(weights, folder)
     rows = []
     what = f"Fold {fold}, held-out cases"
     for number, case in enumerate(parts[fold], 1):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from secondread.learning.recipe import Recipe
 
 RECIPE_NAME = "recipe.toml"
 LOCK_NAME = ".lock"
+SPLIT_NAME = "folds.sha256"
 
 
 @dataclass(frozen=True)
@@ -93,10 +96,40 @@ def prepare_folder(plan: Plan, folds: Sequence[int], begun_by: str) -> None:
                 "give --out a new folder."
             )
     if not path.exists():
-        # Folds may begin side by side: none of them sees half a copy.
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(plan.recipe.text, "utf-8")
-        partial.replace(path)
+        _write_whole(path, plan.recipe.text)
+
+
+def hold_split(plan: Plan, parts: Sequence[Sequence[Case]]) -> None:
+    """Hold that a run stays one over the same cases, dealt in the same way.
+
+    One more subject deals all of them anew: a fold that went on would answer for people who had
+    taught it before.
+
+    Raises:
+        DataError: the run was begun with other cases, subjects or targets.
+    """
+    path, digest = plan.out / SPLIT_NAME, digest_split(parts)
+    if not path.exists():
+        _write_whole(path, digest + "\n")
+    elif path.read_text("utf-8").strip() != digest:
+        raise DataError(
+            f"The data are not those with which '{plan.out.name}' was begun: cases, subjects or "
+            "targets have changed, and with them the folds. Give --out a new folder, or put the "
+            "data back as they were."
+        )
+
+
+def digest_split(parts: Sequence[Sequence[Case]]) -> str:
+    """Give the sha256 of which cases, of which subjects and with which targets, each fold holds."""
+    rows = [[(case.id, case.subject, case.target) for case in part] for part in parts]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def _write_whole(path: Path, text: str) -> None:
+    # Folds may begin side by side: none of them sees half a file.
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(text, "utf-8")
+    partial.replace(path)
 
 
 def write_rows(plan: Plan, fold: int, rows: Sequence[Row]) -> None:

@@ -20,6 +20,7 @@ from secondread.learning.preprocessing.steps import make_preparation
 from secondread.learning.recipe import Recipe, Training
 from secondread.learning.training.loop import Lesson
 from secondread.learning.training.loss import segmentation_loss
+from secondread.learning.training.sides import check_sides
 
 _FOLD_STRIDE = 10**7
 _SEED_STRIDE = 1000
@@ -57,6 +58,7 @@ def check(recipe: Recipe) -> tuple[int, ...]:
             "numbers such as [16, 32, 64, 128]."
         )
     make_augmentation(recipe.augmentation)
+    check_sides(recipe)
     multiple = 2 ** (len(widths) - 1)
     if any(size % multiple for size in recipe.training.grid):
         raise RecipeError(

@@ -30,6 +30,7 @@ from secondread.learning.training.loop import Report
 from secondread.learning.training.plan import (
     FoldResult,
     Plan,
+    hold_split,
     make_row,
     prepare_folder,
     write_rows,
@@ -50,6 +51,7 @@ def run(plan: Plan, folds: Sequence[int], report: Report) -> tuple[FoldResult, .
     cases = find_cases(recipe, plan.data)
     parts = split(cases, recipe)
     leaks.refuse(parts)
+    hold_split(plan, parts)
     results = []
     for number, fold in enumerate(folds, 1):
         held_out = {case.id for case in parts[fold]}

@@ -26,6 +26,7 @@ from secondread.learning.training.loop import Report
 from secondread.learning.training.plan import (
     FoldResult,
     Plan,
+    hold_split,
     make_row,
     prepare_folder,
     write_rows,
@@ -85,6 +86,7 @@ def run(plan: Plan, folds: Sequence[int], report: Report) -> tuple[FoldResult, .
     cases = find_cases(recipe, plan.data)
     parts = split(cases, recipe)
     leaks.refuse(parts)
+    hold_split(plan, parts)
     known, rows = [], []
     for number, case in enumerate(cases, 1):
         loaded = load_case(recipe, case)
