@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from secondread.domain.monitoring import Comparison, ModelPause
 from secondread.domain.monitoring_terms import MonitoringTerms
 from secondread.domain.states import JobState, StudyState
 from secondread.domain.telling import Event
+from secondread.pipeline import comparing
 from secondread.pipeline.challengers import read_challenges
 from secondread.pipeline.prepare import Prepare
 from secondread.pipeline.retry import retry_study
@@ -154,6 +156,45 @@ def test_answers_stay_until_they_are_compared(ring: Ring) -> None:
     assert ring.compare() == 1
     _tidy(place)
     assert not list(place.spool.work.iterdir())
+
+
+def test_no_answer_stays_for_a_comparison_where_space_is_short(ring: Ring) -> None:
+    place = ring.house.place
+    ring.start()
+    ring.answer()
+    Write(place).step()
+    with place.ledger.begin() as change:
+        change.jobs.move(ring.house.jobs[0], JobState.DELIVERED, place.clock.now(), "Sent.")
+    folder = place.spool.work / ring.house.jobs[0].key
+    _tidy(place, place.spool.free_bytes() // 2)
+    assert folder.is_dir()
+    _tidy(place, 1 << 62)
+    assert not folder.exists()
+
+
+def test_answers_of_another_version_than_is_switched_on_are_not_read(ring: Ring) -> None:
+    ring.run_both()
+    place = ring.house.place
+    newer = {
+        name: replace(one, version="9.0.0" if name == "bright_head_next" else one.version)
+        for name, one in place.manifests.items()
+    }
+    ring.house.place = replace(place, manifests=MappingProxyType(newer))
+    assert ring.compare() == 1
+    (found,) = ring.comparisons()
+    assert found.measures["same_input"] == 0.0
+    assert not [name for name in found.measures if name.startswith("dice.")]
+
+
+def test_a_pair_that_the_node_fails_at_keeps_no_other_waiting(
+    ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring.run_both()
+    monkeypatch.setattr(comparing, "match", lambda *_: 1 / 0)
+    assert ring.compare() == 1
+    (found,) = ring.comparisons()
+    assert found.measures["same_input"] == 0.0
+    assert ring.compare() == 0
 
 
 def test_answers_that_are_gone_leave_the_outcomes(ring: Ring) -> None:

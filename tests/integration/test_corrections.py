@@ -399,6 +399,26 @@ def test_rejection_of_the_images_or_for_their_age_is_no_feedback(desk: Desk) -> 
     assert not desk.feedback
 
 
+def test_rejection_out_of_another_study_is_no_feedback(desk: Desk) -> None:
+    named = [desk.written]
+    other = rejection(desk.folder / "ko.dcm", desk.images, named, "113001")
+    found = pydicom.dcmread(other)
+    found.StudyInstanceUID = highdicom.UID()
+    found.save_as(other)
+    desk.send_back(other, KEY_OBJECTS)
+    assert desk.made_of(other).state is CorrectionState.KEPT
+    assert not desk.feedback
+
+
+def test_stop_of_the_node_is_no_failure_of_an_object(desk: Desk) -> None:
+    back = by_highdicom(
+        desk.folder / "back.dcm", desk.images, desk.labels, sop_instance_uid=highdicom.UID()
+    )
+    desk.send_back(back, asks=lambda *_: None)
+    found = desk.made_of(back)
+    assert (found.state, found.attempts) == (CorrectionState.WAITING, 0)
+
+
 def test_object_that_the_node_fails_at_again_and_again_is_given_up(desk: Desk) -> None:
     back = by_highdicom(
         desk.folder / "back.dcm", desk.images, desk.labels, sop_instance_uid=highdicom.UID()

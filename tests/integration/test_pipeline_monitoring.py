@@ -8,11 +8,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom import dcmread
 
 from secondread.bundles.upstream import Pin
-from secondread.domain.engine import Finished, Ticket
+from secondread.domain.engine import Finished, Ticket, Upstream
 from secondread.domain.monitoring import (
     BY_RULE,
     Drift,
@@ -23,13 +24,20 @@ from secondread.domain.monitoring import (
     Verdict,
 )
 from secondread.domain.monitoring_terms import Consequence, MonitoringTerms
+from secondread.domain.network import LateImages
 from secondread.domain.states import JobState, StudyState
+from secondread.monitoring.drift import Windows
+from secondread.monitoring.standing import Seen, of_model
+from secondread.pipeline import observing, watching
 from secondread.pipeline.assemble import Assemble
 from secondread.pipeline.prepare import Prepare
 from secondread.pipeline.retry import retry_paused, retry_study
 from secondread.pipeline.watching import METRICS_FILE, ModelWatch, read_standing
 from secondread.pipeline.write import Write
+from secondread.store.model_pauses import ModelPauses
+from secondread.store.tables import study
 from tests.house import House, StillClock
+from tests.watched import GROUP, draw
 
 WHO = "anna"
 TERMS = MonitoringTerms(reference=10, recent=8, minimum=8, reject_minimum=3)
@@ -197,6 +205,22 @@ def test_all_that_came_while_a_model_was_paused_is_retried_at_once(house: House)
         assert retry_paused(change, held, house.clock.time) == []
 
 
+def test_images_that_came_late_during_a_pause_bar_no_retry(house: House) -> None:
+    house.set_rule(late_images=LateImages.NEVER, versions_max=1)
+    pause(house)
+    Prepare(house.place).step()
+    Write(house.place).step()
+    deliver(house)
+    resume(house)
+    house.clock.time += 100
+    with house.place.ledger.begin() as change:
+        # As a scout that comes late does: it is of the study, and not of what is analysed.
+        change.studies._connection.execute(study.update().values(last_at=house.clock.time))
+        assert retry_study(change, change.studies.get(1), house.clock.time) == 1
+    assert Assemble(house.place).step()
+    assert [job.version for job in house.jobs] == [1, 2]
+
+
 def test_a_pause_reaches_a_job_whose_volume_is_ready(house: House) -> None:
     assert Prepare(house.place).step()
     pause(house, BY_RULE)
@@ -216,6 +240,93 @@ def test_a_model_looks_at_nothing_while_one_that_it_builds_on_is_paused(house: H
     assert Prepare(house.place).step()
     assert house.job.state is JobState.REFUSED
     assert f"Model 'base' 2, which '{manifest.id}' builds on, is paused" in house.job.reason
+
+
+def test_a_pause_reaches_what_a_model_builds_on_by_way_of_another(house: House) -> None:
+    (manifest,) = house.place.manifests.values()
+    below = (Upstream("base", "", "", "2"), Upstream("middle", "", "", "1"))
+    above = replace(manifest, upstream=(Pin("middle", "1", "0" * 64),), builds_on=below)
+    house.place = replace(house.place, manifests=MappingProxyType({manifest.id: above}))
+    with house.place.ledger.begin() as change:
+        change.model_pauses.pause(ModelPause("base", "2", 5.0, "New.", WHO))
+    assert Prepare(house.place).step()
+    assert "Model 'base' 2, which" in house.job.reason
+
+
+def _end_below_a_pause(house: House) -> ModelPause:
+    """A study whose model builds on a paused one has come to rest."""
+    (manifest,) = house.place.manifests.values()
+    above = replace(manifest, upstream=(Pin("base", "2", "0" * 64),))
+    house.place = replace(house.place, manifests=MappingProxyType({manifest.id: above}))
+    found = ModelPause("base", "2", 5.0, "New.", WHO)
+    with house.place.ledger.begin() as change:
+        change.model_pauses.pause(found)
+    Prepare(house.place).step()
+    Write(house.place).step()
+    deliver(house)
+    return found
+
+
+def test_resuming_a_model_retries_the_studies_of_those_that_build_on_it(house: House) -> None:
+    held = _end_below_a_pause(house)
+    with house.place.ledger.begin() as change:
+        # Still paused: nothing is gained by trying again.
+        assert retry_study(change, change.studies.get(1), house.clock.time) == 0
+    assert Assemble(house.place).step()
+    with house.place.ledger.begin() as change:
+        change.model_pauses.resume("base", "2", WHO, "Well.", house.clock.time)
+        other = replace(held, model_version="2.1")
+        assert retry_paused(change, other, house.clock.time) == []
+        assert retry_paused(change, held, house.clock.time) == [1]
+
+
+def test_resuming_a_model_leaves_studies_alone_whose_images_are_gone(house: House) -> None:
+    held = _end_below_a_pause(house)
+    with house.place.ledger.begin() as change:
+        change.model_pauses.resume("base", "2", WHO, "Well.", house.clock.time)
+        change.keeping.mark_images(house.study.study_instance_uid, house.clock.time)
+        assert retry_paused(change, held, house.clock.time) == []
+    assert house.study.state is StudyState.DONE
+
+
+def test_a_fault_while_measuring_costs_no_result(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object) -> None:
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr(observing, "code", break_down)
+    house.analyse()
+    assert house.job.state is JobState.INFERRED
+    found = observation_of(house)
+    assert found is not None
+    assert found.scanner == "unknown scanner"
+
+
+def test_drift_that_was_noted_and_could_not_pause_is_noted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(tmp_path / "data", StillClock())
+    terms = replace(TERMS, reference=20, recent=20, on_drift=Consequence.PAUSE)
+    seen = [*draw(np.random.default_rng(1), 20), *draw(np.random.default_rng(2), 20, {"m00": 9.0})]
+    standing = of_model(
+        Seen(
+            *model_of(house),
+            counts={},
+            windows={GROUP: Windows(tuple(seen[:20]), 0, tuple(seen[20:]))},
+        ),
+        terms,
+    )
+    monkeypatch.setattr(watching, "read_standing", lambda *_: standing)
+    watch = ModelWatch(house.place, terms)
+    with monkeypatch.context() as broken:
+        broken.setattr(ModelPauses, "pause", lambda *_: 1 / 0)
+        watch.look()
+    with house.place.ledger.read() as view:
+        assert view.observations.drift_rows(*model_of(house)) == ()
+    watch.look()
+    with house.place.ledger.read() as view:
+        assert [one.set_by for one in view.model_pauses.list()] == [BY_RULE]
 
 
 def test_pausing_and_resuming_are_in_the_trail(house: House) -> None:

@@ -44,6 +44,7 @@ def test_what_others_need_comes_first_and_each_once(make: Make) -> None:
     references = [make("a"), make("b", "a"), make("c", "a", "b"), make("d", "c", "b", "a")]
     models = load_models(references)
     assert [one.id for one in models["d"].builds_on] == ["a", "b", "c"]
+    assert {one.version for one in models["d"].builds_on} == {"1.0.0"}
     assert [one.digest for one in models["b"].builds_on] == [models["a"].digest]
     assert models["b"].builds_on[0].folder == references[0].path
     assert models["a"].builds_on == ()

@@ -163,7 +163,8 @@ def _run_pipeline(settings: Settings, ledger: Ledger, spool: Spool, stop: thread
         _keep_house(settings, place, timers, stop)
         _watch_models(settings, place, timers)
         timers.every(comparing.LOOK_S, "challengers", comparing.Comparing(place).step)
-        timers.every(_TIDY_S, "work folders", lambda: _tidy(place))
+        short_bytes = max(settings.retention.warn_bytes, settings.minimum_free_bytes)
+        timers.every(_TIDY_S, "work folders", lambda: _tidy(place, short_bytes))
         timers.start()
         Flow(place, engine).run(stop)
     finally:
@@ -204,17 +205,26 @@ def _owner(role: str) -> str:
     return f"{role}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
-def _tidy(place: Workplace) -> None:
-    """Remove the arrays of jobs that have ended, and with which none is to be compared."""
+def _tidy(place: Workplace, short_bytes: int = 0) -> None:
+    """Remove the arrays of jobs that have ended, and with which none is to be compared.
+
+    With less than ``short_bytes`` free no array stays for a comparison: patients come first.
+    """
     from secondread.pipeline.comparing import awaited_keys
 
     # In this order: a job that ends in between is in neither.
     with place.ledger.read() as view:
         ended = view.jobs.keys_in(JOB_ENDS)
-    ended -= awaited_keys(place)
+    if place.spool.free_bytes() >= short_bytes:
+        ended -= awaited_keys(place)
     for folder in place.spool.work.iterdir():
-        if folder.name in ended:
+        if folder.name not in ended:
+            continue
+        try:
             shutil.rmtree(folder)
+        except OSError as error:
+            # The disk keeps one of them; the others can go all the same.
+            log.warning("work folder stays", job=folder.name, reason=error.strerror)
 
 
 ROLES: Mapping[str, Callable[[Settings, Ledger, Spool, threading.Event], None]] = MappingProxyType(

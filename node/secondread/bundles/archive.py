@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import os
 import re
 import shutil
@@ -33,9 +34,10 @@ _COMPANIONS = (SIGNATURE_NAME, CARD_NAME, LICENSE_NAME)
 _BYTES_MAX = 8 * 1024**3
 _MEMBERS_MAX = 10_000
 _CHUNK_BYTES = 1024 * 1024
+_NAME_BYTES_MAX = 255
 _DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error),
-    *(EOFError, NotImplementedError),
+    *(EOFError, NotImplementedError, lzma.LZMAError),
 )
 # The earliest that a ZIP file can say: the same package is the same archive whenever it is made.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -221,6 +223,8 @@ def _check_count(source: Path, count: int) -> None:
 def _safe(name: str) -> PurePosixPath:
     path = PurePosixPath(name)
     odd = not name.isprintable() or "\\" in name or ":" in name
+    if any(len(part.encode(errors="replace")) > _NAME_BYTES_MAX for part in path.parts):
+        raise ManifestError(f"The package names a file whose name is too long: {name[:40]!r}….")
     if odd or path.is_absolute() or ".." in path.parts:
         raise ManifestError(f"The package names a file outside its folder: {name!r}.")
     return path
@@ -228,10 +232,11 @@ def _safe(name: str) -> PurePosixPath:
 
 def _write(file: IO[bytes], path: Path, left: int) -> int:
     """Copy at most ``left`` bytes into a new file; returns how many more there may be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-    except FileExistsError:
+    except (FileExistsError, NotADirectoryError):
+        # One of the two may be a folder on the way to the other.
         raise ManifestError(f"The package holds the file '{path.name}' twice.") from None
     with io.FileIO(handle, "w") as sink:
         while chunk := file.read(_CHUNK_BYTES):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from secondread.bundles.entry import Entry
+from secondread.bundles.entry import Entry, EntryFault
 from secondread.bundles.input import InputEnvelope, read_input
 from secondread.bundles.output import Output, read_output
 from secondread.bundles.package import MANIFEST_NAME, Package, faults_of, read_package, verify
@@ -117,8 +118,8 @@ def _build(package: Package) -> Manifest:
         research_only=bool(model["research_only"]),
         input=read_input(raw["input"]),
         runtime=package.runtime,
-        deadline_s=float(runtime["deadline_s"]),
-        memory_mib=int(runtime["memory_mib"]),
+        deadline_s=_above_0(runtime, "deadline_s"),
+        memory_mib=int(_above_0(runtime, "memory_mib")),
         labels=tuple(sorted(labels, key=lambda label: label.value)),
         files=package.files,
         folder=folder,
@@ -127,6 +128,13 @@ def _build(package: Package) -> Manifest:
         output=output,
         upstream=read_upstream(raw.get("upstream", []), package.id),
     )
+
+
+def _above_0(runtime: Mapping[str, Any], key: str) -> float:
+    value = float(runtime[key])
+    if not (math.isfinite(value) and value > 0):
+        raise EntryFault("[runtime]", f"has the {key} {value:g}; it is a number above 0")
+    return value
 
 
 _LABEL_KEYS = {one.name for one in fields(Label)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ _SECTIONS = {
     *("model", "input", "runtime", "preprocessing", "envelope"),
     *("output", "files", "labels", "upstream"),
 }
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Verifiable(Protocol):
@@ -73,6 +75,10 @@ def read_package(folder: Path) -> Package:
         raw = tomllib.loads(content.decode("utf-8"))
     except FileNotFoundError:
         raise ManifestError(f"There is no {MANIFEST_NAME} in '{folder}'.") from None
+    except OSError as error:
+        raise ManifestError(f"'{path}' cannot be read: {error.strerror}.") from None
+    except RecursionError:
+        raise ManifestError(f"'{path}' is not valid TOML: it is nested too deep.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ManifestError(f"'{path}' is not valid TOML: {error}.") from None
     if unknown := set(raw) - _SECTIONS:
@@ -81,11 +87,25 @@ def read_package(folder: Path) -> Package:
         return Package(
             id=str(raw["model"]["id"]),
             runtime=str(raw["runtime"]["kind"]),
-            files=dict(raw["files"]),
+            files=_files(raw["files"]),
             folder=folder,
             digest=digest_of(content),
             raw=raw,
         )
+
+
+def _files(rows: object) -> Mapping[str, str]:
+    """Read ``[files]``; that no name leads out of the folder is for ``verify`` to say."""
+    if not isinstance(rows, dict):
+        raise EntryFault("[files]", "is not a table")
+    for name, digest in rows.items():
+        if not name.isprintable():
+            raise EntryFault("[files]", f"names a file {name!r}, which is no name")
+        if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+            raise EntryFault(
+                "[files]", f"gives '{name}' a sha256 that is not 64 hexadecimal digits"
+            )
+    return rows
 
 
 def digest_of(content: bytes) -> str:
@@ -102,7 +122,7 @@ def faults_of(path: Path) -> Iterator[None]:
         raise ManifestError(f"{fault.where} of '{path}' {fault.what}.") from None
     except KeyError as error:
         raise ManifestError(f"'{path}' lacks the key {error}.") from None
-    except (TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, IndexError, TypeError, ValueError) as error:
         raise ManifestError(f"'{path}' has a value of the wrong kind: {error}.") from None
 
 

@@ -92,7 +92,9 @@ def load_manifest(
         _verify(upstream, terms)
     return replace(
         manifest,
-        builds_on=tuple(Upstream(one.id, str(one.folder), one.digest) for one in found),
+        builds_on=tuple(
+            Upstream(one.id, str(one.folder), one.digest, one.version) for one in found
+        ),
         research_only=manifest.research_only or any(one.research_only for one in found),
     )
 

@@ -84,7 +84,10 @@ def resume_model(
         return
     meanwhile = "What came meanwhile has not been analysed: see 'secondread study retry'."
     if retry:
-        meanwhile = f"{len(studies)} studies that came meanwhile are on their way again."
+        again = "studies that came meanwhile are on their way again."
+        if len(studies) == 1:
+            again = "study that came meanwhile is on its way again."
+        meanwhile = f"{len(studies)} {again}"
     print_line(f"Model '{found.id}' {found.version} works again. {meanwhile}")
 
 
@@ -142,4 +145,6 @@ def _stated(reason: str) -> str:
         raise UsageError(
             'Say why: --reason "…". It goes into the trail together with your user name.'
         )
+    if not reason.strip().isprintable():
+        raise UsageError("--reason takes printable text on one line.")
     return reason.strip()

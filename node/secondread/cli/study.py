@@ -100,7 +100,8 @@ def retry_study(
     if as_json:
         print_json({"study": found.id, "jobs_retried": jobs})
         return
-    print_line(f"Study {found.id} is on its way again; {jobs} of its jobs are retried.")
+    tried = "1 of its jobs is" if jobs == 1 else f"{jobs} of its jobs are"
+    print_line(f"Study {found.id} is on its way again; {tried} retried.")
 
 
 def is_begun(settings: Settings) -> bool:

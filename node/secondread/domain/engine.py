@@ -12,11 +12,12 @@ from secondread.domain.technical import AttributeValue
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A model that has to run first: its id, the folder of its package and the package's digest."""
+    """A model that has to run first: id, folder and digest of its package, and its version."""
 
     id: str
     folder: str
     digest: str
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,8 @@ def _middles(count: int, draws: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[
     drawn = np.random.default_rng(0).integers(count, size=(draws, count))
     middles = [(count - 1) // 2, count // 2]
     drawn.partition(middles, axis=1)
-    return drawn[:, middles[0]], drawn[:, middles[1]]
+    # Copies: what is kept for the next quantity must not keep every draw with it.
+    return drawn[:, middles[0]].copy(), drawn[:, middles[1]].copy()
 
 
 def agreement(

@@ -41,10 +41,17 @@ def refusal(pause: ModelPause, model_id: str) -> str:
     """
     since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(pause.since))
     who = "by the node's monitoring" if pause.set_by == BY_RULE else "by a person"
-    name = f"model '{pause.model_id}' {pause.model_version}"
-    if pause.model_id != model_id:
-        name = f"{name}, which '{model_id}' builds on,"
-    return (
-        f"{name[0].upper()}{name[1:]} is paused since {since} {who}; a person can resume it, and "
-        "the study can be retried then."
+    begins, begins_below = beginnings(pause)
+    name = (
+        begins if pause.model_id == model_id else f"{begins_below}{model_id}' builds on, is paused"
     )
+    return f"{name} since {since} {who}; a person can resume it, and the study can be retried then."
+
+
+def beginnings(pause: ModelPause) -> tuple[str, str]:
+    """How such a sentence begins, of the model itself and of one that builds on it.
+
+    By it a retry finds the jobs that ended because of a pause.
+    """
+    name = f"Model '{pause.model_id}' {pause.model_version}"
+    return f"{name} is paused", f"{name}, which '"

@@ -99,11 +99,20 @@ class Comparing:
         second = place.manifests.get(challenger.model_id)
         if first is None or second is None:
             return {SAME_INPUT: 0.0}
+        if (first.version, second.version) != (champion.model_version, challenger.model_version):
+            # Another version is switched on by now, and what its labels mean may be another thing.
+            return {SAME_INPUT: 0.0}
         try:
-            ours, theirs = self._read(champion, first), self._read(challenger, second)
+            return self._laid_over(self._read(champion, first), self._read(challenger, second))
         except (SecondReadError, OSError) as error:
             log.warning("answers not compared", job=challenger.key, reason=type(error).__name__)
-            return {SAME_INPUT: 0.0}
+        except Exception as error:
+            # One pair must not keep all others waiting, and their files on the disk.
+            log.error("answers not compared", job=challenger.key, exc_info=error)
+        return {SAME_INPUT: 0.0}
+
+    def _laid_over(self, ours: _Answer, theirs: _Answer) -> dict[str, float]:
+        first, second = ours.manifest, theirs.manifest
         if not _is_same_grid(ours.prepared, theirs.prepared):
             return {SAME_INPUT: 0.0}
         matched = match(first.labels, second.labels)
@@ -125,6 +134,7 @@ class Comparing:
         prepared = load_prepared(folder)
         values = [label.value for label in manifest.labels]
         return _Answer(
+            manifest,
             prepared,
             load_labels(folder / LABELS_NAME, prepared.shape, values),
             load_answer(folder / ANSWER_NAME, manifest.output, prepared.shape),
@@ -135,6 +145,7 @@ class Comparing:
 class _Answer:
     """What one model saw and answered; ``labels`` are ``(slice, row, column)``."""
 
+    manifest: Manifest
     prepared: PreparedVolume
     labels: npt.NDArray[np.uint8]
     answer: ModelAnswer

@@ -93,6 +93,9 @@ class Corrections:
             return
         answer = self._ask(path, candidates, self._stop)
         if answer is None:
+            # The node stops; that is no failure of this object.
+            with self._place.ledger.begin() as change:
+                change.corrections.put_back(one.sop_instance_uid)
             return
         if is_own and answer.get("verdict", Verdict.ACCEPT) == Verdict.ACCEPT:
             self._end(one, CorrectionState.OWN, "It is a result of this node, as it was sent.")
@@ -107,11 +110,16 @@ class Corrections:
 
     def _reject(self, one: Correction, uids: Collection[str]) -> None:
         with self._place.ledger.read() as view:
-            jobs = sorted(set(view.corrections.jobs_of(uids, (SEG, SR)).values()))
+            found = sorted(set(view.corrections.jobs_of(uids, (SEG, SR)).values()))
+            study_id = _study_id(view, one)
+            # What they name in other studies may be other patients'.
+            jobs = [job_id for job_id in found if view.jobs.get(job_id).study_id == study_id]
         if jobs:
             self._count(one, jobs, Verdict.REJECT, {})
         else:
-            self._keep(one, "It rejects objects, and none of them is a result of this node.")
+            self._keep(
+                one, "It rejects objects, and none of them is a result of this node in their study."
+            )
 
     def _count(
         self, one: Correction, jobs: Sequence[int], verdict: Verdict, measures: Mapping[str, float]

@@ -17,12 +17,12 @@ from secondread.assembly.conditions import attributes_of
 from secondread.bundles.manifest import Manifest
 from secondread.deid.attributes import permit
 from secondread.deid.boundary import PreparedVolume, load_prepared
-from secondread.deid.scanners import scanner_of
+from secondread.deid.scanners import UNKNOWN, scanner_of
 from secondread.domain.engine import Finished
 from secondread.domain.job import Job
 from secondread.domain.monitoring import Observation, Observed
 from secondread.domain.series import Values
-from secondread.errors import SecondReadError
+from secondread.errors import LedgerError, SecondReadError
 from secondread.inference.answer import ANSWER_NAME, load_answer, load_labels
 from secondread.monitoring.measures import (
     answer_measures,
@@ -65,15 +65,22 @@ def observe(place: Workplace, job: Job, outcome: Finished, labels_path: Path) ->
         outcome: what the engine says.
         labels_path: the label map, beside the rest of the answer.
     """
-    coded = code(_said(place, job), read_secret(place.spool.root))
-    measures = {**coded.measures, **check_measures(outcome.checks)}
+    coded = Coded(UNKNOWN, protocol_of({}), {})
+    measures = check_measures(outcome.checks)
     try:
+        coded = code(_said(place, job), read_secret(place.spool.root))
+        measures |= coded.measures
         prepared = load_prepared(labels_path.parent)
         measures |= _volume(prepared)
         if not outcome.refusal:
             measures |= _answer(place.manifests[job.model_id], prepared, labels_path)
+    except LedgerError:
+        raise
     except (SecondReadError, OSError, ValueError) as error:
         log.warning("study not measured", job=job.key, error=type(error).__name__)
+    except Exception as error:
+        # Nothing above this catches it, and the study's result would be lost with the process.
+        log.error("study not measured", job=job.key, exc_info=error)
     return Observation(
         job_id=job.id,
         at=place.clock.now(),

@@ -10,7 +10,7 @@ from secondread.domain.monitoring import ModelPause
 from secondread.domain.states import DeliveryState, JobState, StudyState
 from secondread.domain.study import Study
 from secondread.errors import UsageError
-from secondread.monitoring.pausing import OUTCOME
+from secondread.monitoring.pausing import OUTCOME, beginnings
 from secondread.store import Transaction
 
 _RETRIED = "Retried by hand."
@@ -60,6 +60,9 @@ def retry_study(change: Transaction, study: Study, now: float) -> int:
 def retry_paused(change: Transaction, pause: ModelPause, now: float) -> Sequence[int]:
     """Retry every study that came while a model was paused, and has come to rest since.
 
+    Those of models that build on it are among them. A study whose images are gone stays as it is:
+    there is nothing to look at, and to try would only leave a person with a failure.
+
     Args:
         change: the transaction, in which the model has been resumed.
         pause: what its pause was.
@@ -69,12 +72,21 @@ def retry_paused(change: Transaction, pause: ModelPause, now: float) -> Sequence
         Row ids of the studies that are on their way again.
     """
     retried = []
-    for study_id in change.jobs.studies_not_analysed(pause.model_id, pause.model_version):
+    begins = beginnings(pause)
+    for study_id in change.jobs.studies_not_analysed(begins):
         study = change.studies.get(study_id)
-        if study.state is StudyState.DONE and _met_pause(change, study):
+        if study.state is not StudyState.DONE:
+            continue
+        met = [job for job in _met_pause(change, study) if job.reason.startswith(begins)]
+        if met and _has_images(change, study):
             retry_study(change, study, now)
             retried.append(study_id)
     return retried
+
+
+def _has_images(change: Transaction, study: Study) -> bool:
+    kept = change.keeping.look([study.id]).get(study.id)
+    return kept is not None and bool(kept.images)
 
 
 def _set_aside(change: Transaction, study: Study) -> int:
@@ -86,7 +98,8 @@ def _set_aside(change: Transaction, study: Study) -> int:
 
 
 def _met_pause(change: Transaction, study: Study) -> Sequence[Job]:
-    """The jobs of a study that ended because their model was paused, and is not any more."""
+    """The jobs of a study that ended because a model was paused, which is not any more."""
+    still = tuple(begin for pause in change.model_pauses.list() for begin in beginnings(pause))
     refused = {
         row.job_id
         for row in change.trail.of_study(study.id)
@@ -98,5 +111,6 @@ def _met_pause(change: Transaction, study: Study) -> Sequence[Job]:
         if job.id in refused
         and job.state is JobState.DELIVERED
         and not change.jobs.has_newer(job)
+        and not job.reason.startswith(still)
         and change.model_pauses.paused(job.model_id, job.model_version) is None
     ]

@@ -10,6 +10,7 @@ import structlog
 
 from secondread.domain.monitoring import BY_RULE, Drift, DriftRow, ModelPause
 from secondread.domain.monitoring_terms import MonitoringTerms
+from secondread.errors import LedgerError
 from secondread.monitoring.drift import Windows
 from secondread.monitoring.pausing import why_pause
 from secondread.monitoring.standing import Seen, Standing, of_model
@@ -85,7 +86,13 @@ class ModelWatch:
     def look(self) -> None:
         """Judge every model, and pause where the rule says so."""
         for model_id, version in self._models():
-            self._judge(model_id, version)
+            try:
+                self._judge(model_id, version)
+            except LedgerError:
+                raise
+            except Exception as error:
+                # The other models must not go unwatched for it.
+                log.error("model not judged", model=model_id, version=version, exc_info=error)
         self.write_metrics()
 
     def write_metrics(self) -> None:
@@ -105,16 +112,19 @@ class ModelWatch:
         # Reading and judging take a while, and intake must not wait for the ledger meanwhile.
         with self.place.ledger.read() as view:
             standing = read_standing(view, model_id, version, self.terms)
-        drifted = []
+        # In one transaction: drift that has been noted is not news at the next look, and would
+        # pause nothing any more.
         with self.place.ledger.begin() as change:
-            for row in self._rows(standing):
-                if change.observations.note_drift(row):
-                    _tell(row)
-                    if row.state is Drift.DRIFT:
-                        drifted.append(row.text)
-        reason = why_pause(drifted, standing.rejects, self.terms)
-        if reason and standing.pause is None:
-            self._pause(model_id, version, reason)
+            changed = [row for row in self._rows(standing) if change.observations.note_drift(row)]
+            drifted = [row.text for row in changed if row.state is Drift.DRIFT]
+            reason = why_pause(drifted, standing.rejects, self.terms)
+            # One that was resumed since it was read is let be.
+            is_running = standing.pause is None
+            paused = bool(reason) and is_running and self._pause(change, model_id, version, reason)
+        for row in changed:
+            _tell(row)
+        if paused:
+            log.error("model paused", model=model_id, version=version, reason=reason)
 
     def _rows(self, standing: Standing) -> Sequence[DriftRow]:
         now = self.place.clock.now()
@@ -133,13 +143,13 @@ class ModelWatch:
             for group in standing.groups
         ]
 
-    def _pause(self, model_id: str, version: str, reason: str) -> None:
-        pause = ModelPause(model_id, version, self.place.clock.now(), reason, BY_RULE)
-        with self.place.ledger.begin() as change:
-            if change.model_pauses.paused(model_id, version) is not None:
-                return
-            change.model_pauses.pause(pause)
-        log.error("model paused", model=model_id, version=version, reason=reason)
+    def _pause(self, change: Transaction, model_id: str, version: str, reason: str) -> bool:
+        """Pause a model; False where it is paused already."""
+        if change.model_pauses.paused(model_id, version) is not None:
+            return False
+        now = self.place.clock.now()
+        change.model_pauses.pause(ModelPause(model_id, version, now, reason, BY_RULE))
+        return True
 
 
 def _tell(row: DriftRow) -> None:

@@ -62,6 +62,11 @@ class Corrections:
         statement = _of(sop_instance_uid).values(attempts=correction.c.attempts + 1)
         self._connection.execute(statement)
 
+    def put_back(self, sop_instance_uid: str) -> None:
+        """The look that was begun came to no end, for a reason of the node's: it does not count."""
+        statement = _of(sop_instance_uid).values(attempts=correction.c.attempts - 1)
+        self._connection.execute(statement)
+
     def end(self, sop_instance_uid: str, state: CorrectionState, reason: str = "") -> None:
         """Write down what was made of it."""
         self._connection.execute(_of(sop_instance_uid).values(state=state, reason=reason))

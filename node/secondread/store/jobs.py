@@ -16,7 +16,15 @@ from secondread.domain.states import JobState, check_transition
 from secondread.store.claims import claim_one, release_claims_of
 from secondread.store.tables import job, study
 from secondread.store.trail import Entry, Trail
-from secondread.store.versions import LIVE, NOT_ANALYSED, Terms, find_bar, is_new, is_untouched
+from secondread.store.versions import (
+    ASIDE,
+    LIVE,
+    NOT_ANALYSED,
+    Terms,
+    find_bar,
+    is_new,
+    is_untouched,
+)
 
 _HIDDEN = {"claimed_by", "claimed_until", "next_at", "candidates", "checks", "sources"}
 _COLUMNS = [column for column in job.c if column.name not in _HIDDEN]
@@ -272,13 +280,12 @@ class Jobs:
             sa.update(job).where(job.c.id == record.id).values(checks=[list(c) for c in checks])
         )
 
-    def studies_not_analysed(self, model_id: str, version: str) -> Sequence[int]:
-        """Row ids of the studies with a job that a model did not analyse, sorted."""
+    def studies_not_analysed(self, reasons: Sequence[str]) -> Sequence[int]:
+        """Row ids of the studies with a job whose reason begins with one of these, sorted."""
         query = sa.select(job.c.study_id).where(
-            job.c.model_id == model_id,
-            job.c.model_version == version,
             job.c.outcome == NOT_ANALYSED,
             job.c.state == JobState.DELIVERED,
+            sa.or_(*(job.c.reason.startswith(reason, autoescape=True) for reason in reasons)),
         )
         rows = self._connection.execute(query.distinct().order_by(job.c.study_id))
         return tuple(rows.scalars())
@@ -290,7 +297,9 @@ class Jobs:
         """
         digest = hashlib.sha256(f"{record.input_digest} aside {record.id}".encode()).hexdigest()
         self._connection.execute(
-            sa.update(job).where(job.c.id == record.id).values(input_digest=digest)
+            sa.update(job)
+            .where(job.c.id == record.id)
+            .values(input_digest=f"{ASIDE}{digest[len(ASIDE) :]}")
         )
 
     def release_claims_of(self, owner_prefix: str) -> int:
@@ -303,7 +312,8 @@ class Jobs:
 
     def of_ids(self, ids: Collection[int]) -> Mapping[int, Job]:
         """The jobs with these row ids, by id."""
-        query = sa.select(job).where(job.c.id.in_(sorted(ids)))
+        # Not the lists of images, which are long, and of which there is one for each.
+        query = sa.select(*_COLUMNS).where(job.c.id.in_(sorted(ids)))
         return {row.id: _record(row) for row in self._connection.execute(query)}
 
     def of_study(self, study_id: int) -> Sequence[Job]:

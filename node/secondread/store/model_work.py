@@ -13,6 +13,9 @@ from secondread.store.tables import job
 from secondread.store.versions import NOT_ANALYSED
 
 DAY_S = 86_400
+PLANNED_DAY = (sa.cast(job.c.created_at, sa.BigInteger) // DAY_S).label("day")
+"""Days from the epoch until a job was planned; in whole seconds first, for a cast of the days
+themselves is rounded by some databases and cut by others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +80,10 @@ class ModelWork:
 
     def days(self, model_id: str, version: str, since: float) -> Sequence[Day]:
         """How many jobs were analysed and refused of those planned on each day, oldest first."""
-        day = sa.cast(job.c.created_at / DAY_S, sa.Integer).label("day")
         query = (
-            sa.select(day, job.c.state, job.c.outcome, sa.func.count().label("jobs"))
+            sa.select(PLANNED_DAY, job.c.state, job.c.outcome, sa.func.count().label("jobs"))
             .where(*_of(model_id, version), job.c.created_at >= since)
-            .group_by(day, job.c.state, job.c.outcome)
+            .group_by(PLANNED_DAY, job.c.state, job.c.outcome)
         )
         found: dict[int, Counter[str]] = {}
         for row in self._connection.execute(query):

@@ -52,7 +52,8 @@ class Observations:
             sa.select(observation.c.scanner, observation.c.protocol)
             .where(observation.c.model_id == model_id, observation.c.model_version == version)
             .group_by(observation.c.scanner, observation.c.protocol)
-            .order_by(sa.func.count().desc())
+            # The names as well: which of equals are looked at must not change by the hour.
+            .order_by(sa.func.count().desc(), observation.c.scanner, observation.c.protocol)
             .limit(GROUPS_MAX)
         )
         rows = self._connection.execute(query)

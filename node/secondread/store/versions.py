@@ -31,6 +31,8 @@ class Terms:
 LIVE = Terms()
 NOT_ANALYSED = "not analysed"
 """Outcome of a job that no model worked on to its end."""
+ASIDE = "aside-"
+"""How the input digest of a job begins that makes room for a new version of the same images."""
 _ROWS_LATE_S = 3.0
 """Rows of objects are written so long after the objects have come, and some more."""
 
@@ -81,8 +83,10 @@ def find_bar(
 
     ``last_at`` is when the last object of the study came. Where none came since the last version,
     other images were chosen by another configuration, at the wish of whoever retried the study;
-    and another model is not what the rule's limits are about.
+    and another model is not what the rule's limits are about. A job that was set aside, for nobody
+    looked at its images, counts for none.
     """
+    earlier = [row for row in earlier if not row.input_digest.startswith(ASIDE)]
     if not earlier or earlier[-1].model_version != planned.model_version:
         return ""
     if last_at < earlier[-1].created_at - _ROWS_LATE_S:
