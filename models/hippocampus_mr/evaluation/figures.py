@@ -1,5 +1,10 @@
 """Figures of the card from the held-out predictions of five folds: means and 95 % intervals.
 
+    python figures.py --data FOLDER [--out figures.json]
+
+has every network of this package draw the cases that it was not trained with: minutes. FOLDER holds
+TrainingSet, as in the recipe. After training anew the predictions are there already:
+
     secondread train ../training/recipe.toml --data FOLDER --out RUN
     python figures.py --run RUN [--out figures.json]
 
@@ -10,16 +15,49 @@ independent.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.torch import load_file
+
+from secondread.learning import leaks
+from secondread.learning.preprocessing.steps import make_preparation
+from secondread.learning.recipe import read_recipe
+from secondread.learning.training.cases import find_cases, load_case, split
+from secondread.learning.training.drawing import measure_labels
+from secondread.learning.training.segmentation import make_trainee, segment
 
 HERE = Path(__file__).resolve().parent
 DRAWS, SEED = 10_000, 20261123
 PARTS = ("anterior", "posterior")
 Rows = list[dict[str, Any]]
+
+
+def predict(data: Path) -> Rows:
+    """Draw every case with the network of the fold that held it out."""
+    recipe = read_recipe(HERE.parent / "training" / "recipe.toml")
+    preparation = make_preparation(recipe.preprocessing)
+    parts = split(find_cases(recipe, data), recipe)
+    leaks.refuse(parts)
+    rows: Rows = []
+    for fold, cases in enumerate(parts):
+        net = make_trainee(recipe, fold).net.eval()
+        weights = load_file(HERE.parent / f"fold{fold}.safetensors")
+        net.load_state_dict({name: value.float() for name, value in weights.items()})
+        for number, case in enumerate(cases, 1):
+            loaded = load_case(recipe, case)
+            prepared = preparation.prepare(loaded)
+            found = segment(net, prepared.image, recipe.training)
+            found = preparation.restore(found, prepared, loaded)
+            labels = measure_labels(loaded, found, recipe.figures.labels)
+            measured = {name: dataclasses.asdict(each) for name, each in labels.items()}
+            rows.append({"subject": case.subject, "fold": fold, "labels": measured})
+            print(f"\rfold {fold}: {number} of {len(cases)}", end="", flush=True)
+        print()
+    return rows
 
 
 def interval(values: np.ndarray, subjects: np.ndarray) -> list[float]:
@@ -69,10 +107,15 @@ def measure(rows: Rows, part: str) -> dict[str, Any]:
 def main() -> None:
     """Write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", type=Path, required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=Path)
+    source.add_argument("--run", type=Path)
     parser.add_argument("--out", type=Path, default=HERE / "figures.json")
     args = parser.parse_args()
-    rows: Rows = json.loads((args.run / "predictions.json").read_text())["rows"]
+    if args.data:
+        rows = predict(args.data)
+    else:
+        rows = json.loads((args.run / "predictions.json").read_text())["rows"]
     figures = {
         "crops": len(rows),
         "subjects": len({row["subject"] for row in rows}),
