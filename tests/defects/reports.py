@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from pydicom.dataset import Dataset
 
 from tests.defects.seeding import ELSEWHERE, Seeds, drop, item_of
@@ -183,6 +185,18 @@ def _swap_sides(report):
     """a measurement group on the wrong side"""
     side = item_of(item_of(left(report), "Finding Site"), "Laterality")
     side.ConceptCodeSequence[0].CodeValue = "24028007"
+
+
+@seeds(REPORT, "another part of its site")
+def _other_part(report):
+    """a measurement group about another part of its site"""
+    site = item_of(left(report), "Finding Site")
+    part = deepcopy(item_of(site, "Laterality"))
+    part.ConceptNameCodeSequence[0].CodeValue = "106233006"
+    part.ConceptNameCodeSequence[0].CodeMeaning = "Topographical modifier"
+    part.ConceptCodeSequence[0].CodeValue = "255549009"
+    part.ConceptCodeSequence[0].CodeMeaning = "Anterior"
+    site.ContentSequence.append(part)
 
 
 @seeds(REPORT, "no volume in mL")

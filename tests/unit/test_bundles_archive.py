@@ -251,3 +251,40 @@ def test_a_file_that_is_no_sound_archive(root: Path, tmp_path: Path, kind: str) 
     source = tmp_path / "sent"
     source.write_bytes(damaged((SAMPLE / "model.toml").read_bytes())[kind])
     refused(source, root, "is damaged|neither a folder nor")
+
+
+@pytest.mark.parametrize("order", [("a", "a/b"), ("a/b", "a")])
+def test_a_file_in_the_way_of_a_folder(root: Path, tmp_path: Path, order: tuple[str, str]) -> None:
+    source = tmp_path / "sent.zip"
+    with zipfile.ZipFile(source, "w") as made:
+        for name in order:
+            made.writestr(name, b"x")
+    refused(source, root, "twice")
+
+
+def test_a_name_that_no_disk_can_hold(root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "sent.zip"
+    with zipfile.ZipFile(source, "w") as made:
+        made.writestr("n" * 300, b"x")
+    refused(source, root, "too long")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("deadline_s = 60", "deadline_s = nan"), "deadline_s nan"),
+        (("deadline_s = 60", "deadline_s = -1"), "deadline_s -1"),
+        (("memory_mib = 1024", "memory_mib = inf"), "memory_mib inf"),
+        (("[files]", '[files]\n"w.bin" = 7'), "64 hexadecimal digits"),
+        (("[files]", '[files]\n"w\\u0000" = "0"'), "no name"),
+        (("[model]", f"x = {'[' * 3000}\n[model]"), "TOML"),
+        (("min_slices = ", "min_slices = inf #"), "wrong kind"),
+    ],
+)
+def test_a_manifest_with_values_that_are_none(
+    package: Path, root: Path, change: tuple[str, str], words: str
+) -> None:
+    text = (package / "model.toml").read_text()
+    assert change[0] in text
+    (package / "model.toml").write_text(text.replace(*change, 1))
+    refused(package, root, words)

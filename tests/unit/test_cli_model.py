@@ -260,6 +260,8 @@ def test_the_card_as_a_page_holds_its_pictures_and_nothing_foreign(
     code, _, err = run("card", package, "--html", "card.html")
     assert code == EXIT_USAGE
     assert "is not overwritten" in err
+    _, out, _ = run("card", package, "--html", "other.html", "--json")
+    assert json.loads(out)["path"] == "other.html"
     assert run("card", "dementia_mr", "--html", "dementia.html")[0] == EXIT_OK
     assert "data:image/png;base64," in (tmp_path / "dementia.html").read_text()
 
@@ -341,6 +343,17 @@ def test_what_is_no_array_is_told(run: Run, package: Path, tmp_path: Path) -> No
 def imported(run: Run, package: Path, path: Path) -> Path:
     assert run("import", package)[0] == EXIT_OK
     return path.parent / "data" / "models" / "bright_head-1.0.0"
+
+
+def test_what_is_not_there_is_told(run: Run, package: Path) -> None:
+    for words in (
+        ("test", package, "--volume", "nowhere.npy"),
+        ("test", package, "--volume", "nowhere.nii.gz"),
+        ("import", "nowhere.zip"),
+    ):
+        code, _, err = run(*words)
+        assert code == EXIT_NO_INPUT
+        assert "nowhere." in err
 
 
 def test_an_imported_package_is_removed_and_the_trail_says_so(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import structlog
+from sqlalchemy.dialects import postgresql
 
 from secondread.cli.main import execute
 from secondread.cli.monitor_page import page
@@ -25,7 +26,7 @@ from secondread.monitoring.conclusions import NOT_BETTER, concluded
 from secondread.monitoring.rejects import reject_share
 from secondread.monitoring.standing import Standing
 from secondread.store import Ledger
-from secondread.store.model_work import DAY_S, Day, WorkDone
+from secondread.store.model_work import DAY_S, PLANNED_DAY, Day, WorkDone
 from tests.challenge_scene import Ring
 from tests.house import MODEL
 from tests.unit.test_monitoring_challenge import alike
@@ -190,9 +191,13 @@ def test_a_model_is_paused_and_resumed_by_a_person(ring: Ring, run: Run) -> None
     assert "Paused model 'bright_head' 1.0.0" in out
     _, out, _ = run("monitor", "bright_head")
     assert re.search(r"PAUSED since .* by .*: new coil", out)
+    assert "secondread model resume bright_head --reason" in out
     code, _, error = run("pause", "bright_head", "--reason", "again")
     assert code == EXIT_USAGE
     assert "paused already" in error
+    code, _, error = run("resume", "bright_head", "--reason", "coil\x1b[31m")
+    assert code == EXIT_USAGE
+    assert "printable" in error
     code, out, _ = run("resume", "bright_head", "--reason", "coil replaced", "--json")
     assert code == EXIT_OK
     assert json.loads(out)["was_paused_for"] == "new coil"
@@ -301,6 +306,19 @@ def test_the_story_is_short_and_its_document_is_json() -> None:
     (comparison,) = json.loads(json.dumps(document(watched())))["comparisons"]
     assert comparison["structures"][0]["p_value"] == pytest.approx(2 / 2**25)
     assert comparison["structures"][0]["limits"]["bias"] == pytest.approx(0.4)
+
+
+def test_an_afternoon_is_of_its_own_day(ring: Ring) -> None:
+    with ring.house.place.ledger.begin() as change:
+        change.jobs._connection.exec_driver_sql(
+            f"UPDATE job SET created_at = {11.9 * DAY_S} WHERE id = 1"
+        )
+    with ring.house.place.ledger.read() as view:
+        (day,) = view.model_work.days("bright_head", "1.0.0", 0.0)
+        assert day.at == 11 * DAY_S
+    # A cast that rounds, as PostgreSQL's does, may only see whole seconds.
+    said = str(PLANNED_DAY.compile(dialect=postgresql.dialect()))
+    assert said.startswith("CAST(job.created_at AS BIGINT) /")
 
 
 def test_counting_jobs_by_day_and_reason(ring: Ring) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from secondread.inference.worker import envelope
 from secondread.inference.worker.canonical import CanonicalGrid, scanned
 from secondread.inference.worker.envelope import MEASURES, SIDES, Evidence, judge, sort_rules
 
@@ -130,3 +132,42 @@ def test_a_measure_or_a_side_that_there_is_not() -> None:
         sort_rules([{"measure": "colour"}])
     with pytest.raises(ValueError, match="Unknown side 'above'; known sides: right, left"):
         sort_rules([{"measure": "cut_cm2", "side": "above"}])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"classes": None}, "lacks the key 'classes'"),
+        ({"refusal": None}, "lacks the key 'refusal'"),
+        ({"name": None}, "lacks the key 'name'"),
+        ({"low": "much"}, "a low that is no number"),
+        ({"classes": "1"}, "no list of whole numbers"),
+        ({"refusal": "{volume:.0f} mL"}, "in braces"),
+        ({"refusal": "{value:.0f"}, "in braces"),
+        ({"refusal": "{value.secret}"}, "in braces"),
+        ({"measure": "layout_mm", "layout": [[1, 2, 3]]}, r"\[class, x, y, z\]"),
+        ({"measure": "reach_mm", "side": "top"}, "lacks the key 'from'"),
+        ({"measure": "share_below"}, "lacks the key 'value'"),
+    ],
+)
+def test_a_check_that_could_not_be_made_is_found_before_any_image(
+    change: Mapping[str, Any], words: str
+) -> None:
+    rule = {"name": "brain", "measure": "volume_ml", "classes": [1], "refusal": "{value:.0f} mL"}
+    sort_rules([rule])
+    with pytest.raises(ValueError, match=words):
+        sort_rules([{key: one for key, one in {**rule, **change}.items() if one is not None}])
+
+
+def test_every_measure_says_what_it_cannot_do_without() -> None:
+    assert set(envelope._ARGUMENTS) == set(MEASURES)
+
+
+def test_how_bright_one_structure_is_beside_another() -> None:
+    classes = np.zeros((10, 10, 10), np.uint8)
+    classes[:5], classes[5:8] = 1, 2
+    image = np.array([0.0, 0.8, 0.5], np.float32)[classes]
+    evidence = Evidence(None, image=image, classes=classes)
+    assert measure("brightness", evidence, classes=[1], of=[2]) == pytest.approx(1.6)
+    assert measure("brightness", evidence, classes=[1], of=[3]) == 0
+    assert measure("brightness", evidence, classes=[1], of=[0]) == 0

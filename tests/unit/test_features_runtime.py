@@ -199,6 +199,28 @@ def test_an_estimator_of_another_number_of_features_is_refused(manifest, folder)
         FeaturesRuntime(manifest, folder)
 
 
+def test_an_estimator_that_gives_tables_of_probabilities_is_refused(manifest, folder):
+    """As classifiers do that were converted with their usual settings (ZipMap)."""
+    path = folder / manifest["runtime"]["options"]["estimators"][0]["file"]
+    network = onnx.load(path)
+    (kept,) = (one for one in network.graph.output if one.name == "probabilities")
+    kept.type.sequence_type.elem_type.map_type.key_type = onnx.TensorProto.INT64
+    kept.type.sequence_type.elem_type.map_type.value_type.tensor_type.elem_type = 1
+    for node in network.graph.node:
+        names = ["row" if name == "probabilities" else name for name in node.output]
+        node.output[:] = names
+    network.graph.node.append(
+        onnx.helper.make_node(
+            "ZipMap", ["row"], ["probabilities"], domain="ai.onnx.ml", classlabels_int64s=[0, 1]
+        )
+    )
+    if not any(one.domain == "ai.onnx.ml" for one in network.opset_import):
+        network.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", 1))
+    onnx.save(network, path)
+    with pytest.raises(ManifestError, match="give 'probabilities'"):
+        FeaturesRuntime(manifest, folder)
+
+
 def test_a_file_that_is_no_estimator_is_refused(manifest, folder):
     (folder / "made.onnx").write_bytes(b"not a network")
     with pytest.raises(ManifestError, match="not a network that ONNX Runtime can load"):

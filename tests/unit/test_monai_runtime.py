@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from secondread.errors import ManifestError
+from secondread.errors import InvalidPredictionError, ManifestError
 from secondread.inference.worker.runtimes.monai import MonaiRuntime
 from secondread.inference.worker.runtimes.monai_bundle import Bundle
 from tests.bright_blocks import AFFINE, bright_blocks, truth
@@ -120,6 +120,12 @@ def _with_step(config: dict[str, Any], **step: Any) -> None:
     config["preprocessing"]["transforms"].append(step)
 
 
+_SCALED = {
+    **{"_target_": "ScaleIntensityRangePercentilesd", "lower": 1, "upper": 99},
+    **{"b_min": 0, "b_max": 1, "clip": True},
+}
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -129,6 +135,11 @@ def _with_step(config: dict[str, Any], **step: Any) -> None:
         (lambda c: c["inferer"].update(roi_size="$[16] * 3"), "an expression for roi_size"),
         (lambda c: c.update(patch_size="@patch_size"), "an expression for roi_size"),
         (lambda c: c["inferer"].update(_target_="Theirs"), "runs its network with Theirs"),
+        (lambda c: c["preprocessing"].update(transforms=["zscore"]), "where a table should be"),
+        (
+            lambda c: c["preprocessing"].update(transforms=[{**_SCALED, "relative": True}]),
+            "relative",
+        ),
     ],
 )
 def test_what_is_not_understood_is_an_error(
@@ -233,3 +244,27 @@ def test_weights_that_would_run_something_are_refused(named: dict[str, Any], fol
     with pytest.raises(ManifestError, match="not a file of weights alone"):
         MonaiRuntime(named, folder)
     assert not (folder / "mark").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x02h\x07.", b"PK\x03\x04"])
+def test_weights_that_are_damaged_are_refused_in_a_sentence(
+    named: dict[str, Any], folder: Path, content: bytes
+) -> None:
+    pytest.importorskip("monai")
+    (folder / "models" / "model.pt").write_bytes(content)
+    with pytest.raises(ManifestError, match="not a file of weights alone"):
+        MonaiRuntime(named, folder)
+
+
+class _Telling(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, int]:
+        return x, 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_answer_that_is_no_tensor_is_an_error(
+    manifest: dict[str, Any], folder: Path, head: Any
+) -> None:
+    torch.jit.script(_Telling()).save(str(folder / "models" / "model.ts"))
+    with pytest.raises(InvalidPredictionError, match="no tensor"):
+        MonaiRuntime(manifest, folder).predict(head, AFFINE)

@@ -144,6 +144,14 @@ def _plans(folder: Path, change: Any) -> None:
         (lambda p, c: c["architecture"]["arch_kwargs"].update(features_per_stage=5), "fit"),
         (lambda p, c: c.pop("patch_size"), "as nnU-Net writes it"),
         (lambda p, c: p.update(transpose_forward=[0, 0, 1]), "no permutation"),
+        (lambda p, c: c.update(patch_size=[48]), "not of its spacing"),
+        (lambda p, c: c.update(patch_size=[0, 48]), "not of its spacing"),
+        (lambda p, c: c.update(patch_size=[47, 48]), "do not divide"),
+        (lambda p, c: c.update(patch_size=[8, 8, 8], spacing=[1, 1, 1]), "takes 2 axes"),
+        (lambda p, c: c.update(spacing=[0, 1]), "spacing that is not of"),
+        (lambda p, c: c.update(spacing=[float("nan"), 1]), "spacing that is not of"),
+        (lambda p, c: c["architecture"]["arch_kwargs"].update(kernel_sizes=-1), "network of the"),
+        (lambda p, c: c["architecture"].update(arch_kwargs=7), "network of the"),
     ],
 )
 def test_a_plan_that_is_not_understood_says_so(
@@ -183,3 +191,62 @@ def test_several_images_at_a_time_are_refused(folder: Path, manifest: dict[str, 
     path.write_text(json.dumps(dataset))
     with pytest.raises(ManifestError, match="several images"):
         NnunetRuntime(manifest, folder)
+
+
+@pytest.mark.parametrize("name", ["ct_thick", "mr_slices"])
+def test_a_plan_that_permutes_axes_sees_them_so(name: str, tmp_path: Path) -> None:
+    """nnU-Net hands its network ``image.transpose(transpose_forward)``; labels come back from it.
+
+    The order is not its own inverse, so that one taken for the other would be seen.
+    """
+    forward = [2, 0, 1]
+    manifest = manifest_of(name)
+    manifest["runtime"]["options"] = {"mirror": False}
+    image, _ = image_of(CASES[name])
+    affine = affine_of(CASES[name])
+    straight = NnunetRuntime(manifest, folder_of(name)).predict(image, affine).labels
+    folder = Path(shutil.copytree(folder_of(name), tmp_path / "model"))
+    plans = json.loads((folder / "plans.json").read_text())
+    plans["transpose_forward"], plans["transpose_backward"] = forward, [1, 2, 0]
+    (folder / "plans.json").write_text(json.dumps(plans))
+    seen_mm = np.zeros(3)
+    seen_mm[forward] = CASES[name].seen_mm
+    z, y, x = seen_mm
+    moved = np.array([[0, 0, x, -20], [0, y, 0, -30], [z, 0, 0, 40], [0, 0, 0, 1.0]])
+    permuted = np.ascontiguousarray(image.transpose(np.argsort(forward)))
+    assert np.array_equal(permuted.transpose(forward), image)
+    found = NnunetRuntime(manifest, folder).predict(permuted, moved).labels
+    assert found.shape == permuted.shape and set(np.unique(found)) == {0, 1, 2}
+    assert np.array_equal(found.transpose(forward), straight)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"noise" * 99, b"\x80\x02h\x07.", b"\x80\x02}q\x00(X\xff\xff\xff\xff", b"PK\x03\x04"],
+)
+def test_a_checkpoint_that_is_damaged_is_refused_in_a_sentence(
+    folder: Path, manifest: dict[str, Any], content: bytes
+) -> None:
+    (folder / WEIGHTS).write_bytes(content)
+    with pytest.raises(ManifestError, match="tensors and plain values alone"):
+        NnunetRuntime(manifest, folder)
+
+
+@pytest.mark.parametrize("axes", [5, ["x"], [0.5]])
+def test_a_checkpoint_that_mirrors_along_no_axes_is_refused(
+    folder: Path, manifest: dict[str, Any], axes: Any
+) -> None:
+    torch.save({"network_weights": {}, "inference_allowed_mirroring_axes": axes}, folder / WEIGHTS)
+    with pytest.raises(ManifestError, match="no axes"):
+        NnunetRuntime(manifest, folder)
+
+
+@pytest.mark.parametrize("size", [(1, 30, 20), (2, 3, 1)])
+def test_a_volume_smaller_than_a_patch_is_labelled(
+    manifest: dict[str, Any], size: tuple[int, int, int]
+) -> None:
+    image, _ = image_of(CASES["mr_slices"])
+    middle = tuple(slice(n // 2, n // 2 + m) for n, m in zip(image.shape, size, strict=True))
+    runtime = NnunetRuntime(manifest, folder_of("mr_slices"))
+    found = runtime.predict(image[middle], affine_of(CASES["mr_slices"]))
+    assert found.refusal is None and found.labels.shape == size

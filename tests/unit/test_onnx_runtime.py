@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,16 @@ def test_the_network_gets_its_own_axes(manifest: dict[str, Any], tmp_path: Path,
     # Columns run to the left and rows to posterior, slices to the head: 25, 22 and 14 of them.
     assert [image.shape for image in seen] == [(12, 22, 7)]
     assert (np.diff(seen[0][:, 3, 3]) < 0).all()
+
+
+def test_the_example_of_the_documentation_runs(folder: Path, head: Any) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "runtimes.md"
+    blocks = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = (one for one in map(tomllib.loads, blocks) if one["runtime"]["kind"] == "onnx")
+    example["labels"] = MANIFEST["labels"]
+    found = OnnxRuntime(example, folder).predict(head, AFFINE)
+    assert found.refusal is None
+    assert found.labels.shape == head.shape
 
 
 @pytest.mark.parametrize("spacing_mm", [1.5, [3.0, 2.0, 5.0]])

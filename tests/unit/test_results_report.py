@@ -110,6 +110,15 @@ def test_a_product_is_not_marked_as_research(tmp_path):
     assert not any("Research" in comment for comment in report.comments)
 
 
+def test_a_long_title_is_cut_and_its_version_is_kept(tmp_path):
+    case = make_case(tmp_path / "series")
+    manifest = replace(case.context.manifest, title="Lungs, airways and pulmonary vessels on CT")
+    context = replace(case.context, manifest=manifest)
+    said = context.series_description("segmentation")
+    assert said == "Lungs, airways and pulmonary v... 1.2.0: segmentation [RESEARCH]"
+    assert len(said) == 64
+
+
 def test_nothing_found_is_an_answer_and_not_a_refusal(tmp_path):
     case = make_case(tmp_path / "series")
     objects, report = report_of(case, tmp_path, np.zeros_like(case.labels))

@@ -252,6 +252,48 @@ def test_a_lesions_site_is_its_region_and_its_side(tmp_path):
     assert (group.site.meaning, group.laterality) == ("Brain", "left")
 
 
+def site_of(path, tracking_id):
+    """The site of a group: its code, and the codes that narrow it down, by their concept."""
+
+    def walk(item):
+        for child in item.get("ContentSequence") or ():
+            yield child
+            yield from walk(child)
+
+    def name(item):
+        return (
+            item.ConceptNameCodeSequence[0].CodeMeaning if "ConceptNameCodeSequence" in item else ""
+        )
+
+    for group in walk(pydicom.dcmread(path)):
+        around = {name(child): child for child in group.get("ContentSequence") or ()}
+        if getattr(around.get("Tracking Identifier"), "TextValue", "") == tracking_id:
+            site = around["Finding Site"]
+            narrowed = {
+                name(one): one.ConceptCodeSequence[0].CodeMeaning for one in site.ContentSequence
+            }
+            return site.ConceptCodeSequence[0].CodeMeaning, narrowed
+    raise AssertionError(tracking_id)
+
+
+def test_two_parts_of_one_structure_are_told_apart_by_codes(tmp_path):
+    case = make_rich_case(tmp_path / "series")
+    manifest = case.context.manifest
+    first, second, *others = manifest.labels
+    anterior = replace(first.type, value="255549009", meaning="Anterior")
+    state = replace(first.type, value="17621005", meaning="Normal")
+    lung = replace(first.type, value="39607008", meaning="Lung")
+    part = replace(first, type_modifiers=(state, anterior))
+    inside = replace(second, region=lung)
+    context = replace(case.context, manifest=replace(manifest, labels=(part, inside, *others)))
+    path = write_alone(make_alone(context, Analysis(case.labels)), tmp_path)
+    assert site_of(path, f"toy_head {first.name}") == (
+        first.type.meaning,
+        {"Laterality": "Left", "Topographical modifier": "Anterior"},
+    )
+    assert site_of(path, f"toy_head {second.name}")[0] == "Lung"
+
+
 def test_our_own_codes_are_identified_where_there_are_any(tmp_path):
     case = make_rich_case(tmp_path / "series")
     document = make_alone(case.context, make_rich_analysis(case))

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from secondread.errors import ManifestError
+from secondread.errors import InvalidPredictionError, ManifestError
 from secondread.inference.worker.envelope import Evidence, judge
 from secondread.inference.worker.networks import build
 from secondread.inference.worker.runtimes.torch import TorchRuntime, _label_weights
@@ -185,7 +185,7 @@ def test_unknown_measure_is_found_on_loading(manifest, folder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "affine"), [((5, 5), AFFINE), ((5, 5, 5), np.zeros((4, 4))), ((1, 9, 9), AFFINE)]
+    ("shape", "affine"), [((5, 5), AFFINE), ((5, 5, 5), np.zeros((4, 4))), ((0, 9, 9), AFFINE)]
 )
 def test_what_is_no_volume(manifest, folder, shape, affine) -> None:
     with pytest.raises(ValueError, match=r"volume|affine"):
@@ -209,3 +209,46 @@ def test_layout_is_blind_to_position_size_and_turn_but_not_to_nonsense() -> None
     assert judge(evidence, [rule])[1] is None
     rule["layout"][0][1:], rule["layout"][4][1:] = rule["layout"][4][1:], rule["layout"][0][1:]
     assert judge(evidence, [rule])[1] == "no"
+
+
+class Halves(TorchRuntime):
+    """A runtime whose network finds a core between two halves of a rind, and a crumb far off."""
+
+    def _infer(self, image: np.ndarray) -> np.ndarray:
+        channels = np.zeros((*image.shape, 3), np.float32)
+        channels[..., 0] = 0.5
+        channels[4:6, 4:12, 4:12, 2] = channels[10:13, 4:12, 4:12, 2] = 1
+        channels[6:10, 4:12, 4:12, 1] = 1
+        channels[0:2, 0:2, 0:2, 2] = 1
+        return channels
+
+
+@pytest.mark.parametrize(("pieces", "halves"), [([], 2), ([2], 1), ([[1, 2]], 2)])
+def test_a_group_is_one_piece_where_its_classes_are_not(
+    manifest, folder, voxels, pieces, halves
+) -> None:
+    decoding = {"classes": [[0], [1], [2]], "single_piece": pieces}
+    manifest["runtime"]["options"]["decoding"] = decoding
+    labels = Halves(manifest, folder).predict(voxels, AFFINE).labels
+    rind = np.flatnonzero((labels == 2).sum(axis=(0, 1)) > 20)
+    assert 1 + int((np.diff(rind) > 1).sum()) == halves
+    assert bool((labels[:4] == 2).any()) == (pieces == [])
+
+
+def test_a_network_that_answers_no_numbers_is_an_error(manifest, folder, voxels) -> None:
+    path = folder / "weights.safetensors"
+    save_file({name: part * np.nan for name, part in load_file(path).items()}, path)
+    with pytest.raises(InvalidPredictionError, match="not finite"):
+        TorchRuntime(manifest, folder).predict(voxels, AFFINE)
+
+
+def test_a_damaged_file_of_weights_says_so(manifest, folder) -> None:
+    (folder / "weights.safetensors").write_bytes(b"no weights at all")
+    with pytest.raises(ValueError, match="not a file of weights"):
+        TorchRuntime(manifest, folder)
+
+
+def test_a_single_slice_is_a_refusal(manifest, folder, voxels) -> None:
+    found = TorchRuntime(manifest, folder).predict(voxels[15:16], AFFINE)
+    assert found.refusal is not None and "single slice" in found.refusal
+    assert found.labels.shape == (1, 30, 29) and not found.labels.any()

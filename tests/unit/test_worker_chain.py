@@ -12,6 +12,7 @@ import pytest
 
 from secondread.errors import ManifestError
 from secondread.inference.worker.chain import LoadedChain, load_chain
+from secondread.inference.worker.model import load_model
 from secondread.inference.worker.prediction import Check, Prediction
 
 SAMPLE = Path(__file__).resolve().parents[1] / "models" / "bright_head" / "model.toml"
@@ -92,3 +93,24 @@ def test_a_model_without_those_that_it_builds_on_is_not_loaded(tmp_path: Path) -
     (first[0] / "model.toml").write_text(SAMPLE.read_text())
     with pytest.raises(ManifestError, match="has changed on disk"):
         load_chain([first, second], "cpu", {"counting": Counting})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('kind = "torch"\nweights = "../w.safetensors"', "not among"),
+        ('kind = "torch"', "lacks the key 'options'"),
+        ('kind = "torch"\noptions = 7', "wrong kind"),
+        ('kind = "regions"\nweights = ["w.safetensors"]', "not among"),
+        ('kind = "classical"\noptions = {structures = 7}', "wrong kind"),
+    ],
+)
+def test_a_package_that_its_runtime_cannot_load_says_so_in_a_sentence(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    whole = SAMPLE.read_text()
+    start, end = whole.index("[runtime]"), whole.index("[preprocessing]")
+    changed = f"{whole[:start]}[runtime]\n{text}\n{whole[end:]}"
+    (tmp_path / "model.toml").write_text(changed)
+    with pytest.raises(ManifestError, match=words):
+        load_model(tmp_path, hashlib.sha256(changed.encode()).hexdigest(), "cpu")

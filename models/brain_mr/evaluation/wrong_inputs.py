@@ -223,6 +223,14 @@ def _position(header: pydicom.Dataset) -> NDArray[np.float64]:
 
 BRAIN_MODELS = frozenset({"brain_mr", "hippocampus_mr"})
 CHILD, TRIO = "mr_t1_siemens_skyra_child", "mr_t1_t2_siemens_trio_missing_slice"
+
+
+def lift(volume: Volume) -> Volume:
+    """Make Hounsfield units positive, as a CT does that calls itself an MR."""
+    voxels, affine = volume
+    return np.clip(voxels.astype(np.float32) + 1024, 0, None), affine
+
+
 CHEST, HEAD_PHANTOM = "ct_chest_philips16_lungdx_a0001", "ct_head_phantom_gantry_tilt"
 
 
@@ -290,6 +298,11 @@ def _no_heads() -> list[Input]:
             "head_phantom_ct",
             "head phantom, CT, header BRAIN",
             lambda s: read_ct(s.find(HEAD_PHANTOM), "STEREOTAXIS"),
+        ),
+        Input(
+            "head_phantom_ct_shifted",
+            "head phantom, CT, all values made positive",
+            lambda s: lift(read_ct(s.find(HEAD_PHANTOM), "STEREOTAXIS")),
         ),
         Input("head_ct", "head, CT, soft kernel (painted on MNI152)", head_ct),
         Input(

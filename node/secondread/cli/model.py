@@ -86,7 +86,7 @@ def list_models(config: ConfigOption = None, as_json: JsonOption = False) -> Non
                 state.id,
                 state.version or "?",
                 ("on" if state.switched_on else "off") if not state.fault else "fail",
-                state.structures or "?",
+                "?" if state.fault else state.structures,
                 state.qualification or "-",
                 state.fault or state.title,
             )

@@ -50,7 +50,10 @@ def show_card(
     text = "".join(sign for sign in text if sign.isprintable() or sign in "\n\t")
     if page is not None:
         _write(page, text, folder, f"{manifest.id} {manifest.version}")
-        print_line(f"Wrote '{page}'.")
+        if as_json:
+            print_json({"id": manifest.id, "version": manifest.version, "path": page})
+        else:
+            print_line(f"Wrote '{page}'.")
     elif as_json:
         print_json({"id": manifest.id, "version": manifest.version, "card": text})
     else:

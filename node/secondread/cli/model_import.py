@@ -9,7 +9,7 @@ import typer
 
 from secondread.cli.model_find import packages_folder
 from secondread.cli.options import ConfigOption, JsonOption
-from secondread.errors import UsageError
+from secondread.errors import NotFoundError, UsageError
 
 _DIGEST_DIGITS = 64
 
@@ -37,6 +37,8 @@ def import_model(
     wanted = digest.strip().lower().removeprefix("sha256:")
     if wanted and (len(wanted) != _DIGEST_DIGITS or set(wanted) - set("0123456789abcdef")):
         raise UsageError("--digest is a sha256: 64 hex digits.")
+    if not source.exists():
+        raise NotFoundError(f"There is neither a file nor a folder '{source}'.")
     settings = load(config)
     # As the node itself makes it, where this comes before its first start.
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)

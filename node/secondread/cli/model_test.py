@@ -10,7 +10,7 @@ import typer
 
 from secondread.cli.model_find import ModelArgument, find_package, load_if_any, terms_of
 from secondread.cli.options import ConfigOption, JsonOption
-from secondread.errors import EXIT_FAILED, UsageError
+from secondread.errors import EXIT_FAILED, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from secondread.bundles.manifest import Manifest
@@ -69,12 +69,14 @@ def test_model(
             trial = Trial(manifest.id, manifest.version, refusal=refusal)
         else:
             trial = run_once(manifest, work, device)
-    _report(trial, as_json)
+    _report(trial, manifest, as_json)
 
 
 def _prepare_volume(volume: Path, spacing: str, work: Path) -> None:
     from secondread.cli.model_volume import is_nifti, prepare_array, prepare_nifti
 
+    if not volume.is_file():
+        raise NotFoundError(f"There is no file '{volume}'.")
     if not is_nifti(volume):
         prepare_array(volume, _sides(spacing or "1,1,1"), work)
         return
@@ -109,7 +111,7 @@ def _limits(low: float, high: float) -> str:
     return " ".join(said) or "any"
 
 
-def _report(trial: Trial, as_json: bool) -> None:
+def _report(trial: Trial, manifest: Manifest, as_json: bool) -> None:
     from secondread.cli.output import print_error, print_json, print_line, print_table
 
     if as_json:
@@ -126,7 +128,11 @@ def _report(trial: Trial, as_json: bool) -> None:
         rows = [(name, f"{volume:.1f} mL") for name, volume in trial.volumes_ml]
         print_table(("STRUCTURE", "VOLUME"), rows)
     if not as_json and trial.numbers:
-        print_table(("NUMBER", "VALUE"), [(name, f"{value:g}") for name, value in trial.numbers])
+        units = {one.id: one.unit.value for one in manifest.output.numbers}
+        rows = [
+            (name, f"{value:g} {units[name]}".removesuffix(" 1")) for name, value in trial.numbers
+        ]
+        print_table(("NUMBER", "VALUE"), rows)
     if not as_json and trial.checks:
         rows_of_checks = [
             (name, f"{value:g}", _limits(low, high), "ok" if passed else "fail")

@@ -34,7 +34,7 @@ _MARKED = {Drift.DRIFT: "drift", Drift.WATCH: "watch"}
 
 
 def page(models: Sequence[Watched], now: float) -> str:
-    """The page; it loads nothing, and holds neither remarks nor anything else that names a person.
+    """The page; it loads nothing, and holds no remark and nothing else about a patient.
 
     Args:
         models: in the order in which they are shown.

@@ -30,7 +30,8 @@ def tell(one: Watched) -> Iterator[str]:
     pause = one.standing.pause
     if pause is not None:
         yield f"  PAUSED since {local_time(pause.since)} by {who(pause)}: {pause.reason}"
-        yield f"  Every study ends as 'not analysed'. Go on: secondread model resume {model.id}"
+        resume = f"secondread model resume {model.id} --reason …"
+        yield f"  Every study ends as 'not analysed'. Go on: {resume}"
     yield from _work(one)
     yield from _drift(one)
     yield from _feedback(one)

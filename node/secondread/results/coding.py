@@ -64,3 +64,11 @@ def categories() -> frozenset[str]:
     """SNOMED CT codes of segmentation property categories (PS3.16 CID 7150)."""
     group = codes.cid7150
     return frozenset(getattr(group, name).value for name in group.dir()) | ANATOMY
+
+
+@cache
+def parts() -> frozenset[str]:
+    """SNOMED CT codes that say which part of a place is meant (PS3.16 CID 2), without sides."""
+    group = codes.cid2
+    sides = {code.value for code in LATERALITY.values()}
+    return frozenset(getattr(group, name).value for name in group.dir()) - sides

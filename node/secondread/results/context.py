@@ -36,6 +36,7 @@ _FIRST_RESULT = 801
 _SERIES_NUMBER_BASE = 90
 _SERIES_NUMBER_MAX = 2_000_000
 _LONG_STRING = 64
+_VERSION_SIGNS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +174,12 @@ class ResultContext:
         return source * 1000 + _FIRST_RESULT + version + KINDS.index(kind)
 
     def series_description(self, what: str) -> str:
-        """Series Description: the model, what it is, which version, and whether it is research."""
+        """Series Description: the model, what it is, which version, and whether it is research.
+
+        Of what is too long the model's title is cut, with dots, and its version is kept.
+        """
         mark = " [RESEARCH]" if self.is_research else ""
         version = f", version {self.job.version}" if self.job.version > 1 else ""
-        end = f": {what}{version}{mark}"
-        return plain(self.model_title, _LONG_STRING - len(end)) + end
+        end = f" {plain(self.manifest.version, _VERSION_SIGNS)}: {what}{version}{mark}"
+        title, room = plain(self.manifest.title), _LONG_STRING - len(end)
+        return (title if len(title) <= room else f"{title[: room - 3].rstrip()}...") + end

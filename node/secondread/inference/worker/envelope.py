@@ -208,6 +208,16 @@ def _explained(evidence: Evidence, check: Limits) -> float:
     return float(np.mean((means[classes] - values.mean()) ** 2) / values.var())
 
 
+def _brightness(evidence: Evidence, check: Limits) -> float:
+    """Mean of the image within some classes over that within others (``of``); 0 without any."""
+    assert evidence.image is not None
+    inside, others = (evidence.within_scan(check[key]) for key in ("classes", "of"))
+    if not inside.any() or not others.any():
+        return 0.0
+    whole = float(evidence.image[others].mean(dtype=np.float64))
+    return float(evidence.image[inside].mean(dtype=np.float64)) / whole if whole > 0 else 0.0
+
+
 def _layout_mm(evidence: Evidence, check: Limits) -> float:
     """How far the structures' centroids lie from a reference layout, root mean square in mm.
 
@@ -260,16 +270,32 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
         "cut_cm2": _cut_cm2,
         "reach_mm": _reach_mm,
         "explained": _explained,
+        "brightness": _brightness,
     }
 )
 """Name in a manifest → measure."""
+_ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        **dict.fromkeys(("foreground_ml", "foreground_extent_mm", "blank_planes"), ()),
+        **dict.fromkeys(("volume_ml", "confidence", "asymmetry"), ("classes",)),
+        **dict.fromkeys(("connected", "explained"), ("classes",)),
+        **dict.fromkeys(("share", "brightness"), ("classes", "of")),
+        "share_below": ("value",),
+        "cut_cm2": ("classes", "side"),
+        "reach_mm": ("classes", "from", "side"),
+        "layout_mm": ("layout",),
+    }
+)
+"""What each measure cannot do without."""
+_PLACE_PARTS = 4
 
 
 def sort_rules(rules: Sequence[Limits]) -> tuple[list[Limits], list[Limits]]:
     """Split checks into those that need only the image and those that need the answer.
 
     Raises:
-        ValueError: a rule names a measure or a side that does not exist.
+        ValueError: a rule names a measure or a side that does not exist, lacks something, or has a
+            value of the wrong kind.
     """
     for rule in rules:
         if rule["measure"] not in MEASURES:
@@ -277,8 +303,35 @@ def sort_rules(rules: Sequence[Limits]) -> tuple[list[Limits], list[Limits]]:
             raise ValueError(f"Unknown measure {rule['measure']!r}; known measures: {known}")
         if rule.get("side", "top") not in SIDES:
             raise ValueError(f"Unknown side {rule['side']!r}; known sides: {', '.join(SIDES)}")
+        _check_rule(rule)
     early = [rule for rule in rules if rule["measure"] in IMAGE_MEASURES]
     return early, [rule for rule in rules if rule["measure"] not in IMAGE_MEASURES]
+
+
+def _check_rule(rule: Limits) -> None:
+    """Find at the beginning what would else stop a model in the middle of its work.
+
+    Raises:
+        ValueError: there is something.
+    """
+    what = f"The check '{rule.get('name', rule['measure'])}' of the envelope"
+    for key in ("name", "refusal", *_ARGUMENTS[rule["measure"]]):
+        if key not in rule:
+            raise ValueError(f"{what} lacks the key '{key}'")
+    for key in {"low", "high", "value", "min_ml", "missing_mm"} & set(rule):
+        if type(rule[key]) not in {int, float}:
+            raise ValueError(f"{what} has a {key} that is no number")
+    for key in {"classes", "of", "from"} & set(rule):
+        if not isinstance(rule[key], list | tuple) or any(type(n) is not int for n in rule[key]):
+            raise ValueError(f"{what} has {key} that are no list of whole numbers")
+    if any(len(row) != _PLACE_PARTS for row in rule.get("layout", ())):
+        raise ValueError(f"{what} has a layout whose rows are not [class, x, y, z]")
+    try:
+        str(rule["refusal"]).format(value=0.0, low=0.0, high=0.0)
+    except (AttributeError, LookupError, ValueError):
+        raise ValueError(
+            f"{what} has a refusal with something in braces that is not value, low or high"
+        ) from None
 
 
 def judge(evidence: Evidence, rules: Sequence[Limits]) -> tuple[tuple[Check, ...], str | None]:

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from secondread.bundles.package import read_package, verify
+from secondread.bundles.entry import EntryFault
+from secondread.bundles.package import Package, faults_of, read_package, verify
 from secondread.errors import ManifestError
 from secondread.inference.worker.prediction import Prediction
 
@@ -117,7 +118,8 @@ def load_model(
     """Verify a package against the digest that the ledger holds, and load it.
 
     Raises:
-        ManifestError: a byte of it has changed, or its runtime is not one of ours.
+        ManifestError: a byte of it has changed, its runtime is not one of ours, or what it asks of
+            that is not there.
     """
     package = read_package(folder)
     if package.digest != digest:
@@ -130,4 +132,14 @@ def load_model(
         raise ManifestError(
             f"Model '{package.id}' asks for the runtime '{package.runtime}'; known: {known}."
         )
-    return LoadedModel(digest, runtimes[package.runtime](package.raw, folder, device))
+    with faults_of(package.path):
+        _check_weights(package)
+        return LoadedModel(digest, runtimes[package.runtime](package.raw, folder, device))
+
+
+def _check_weights(package: Package) -> None:
+    """Hold that nothing is loaded whose digest was not compared."""
+    given = package.raw["runtime"].get("weights", [])
+    for name in [given] if isinstance(given, str) else given:
+        if name not in package.files:
+            raise EntryFault("[runtime]", f"names the weights {name!r}, not among [files]")

@@ -155,7 +155,7 @@ def _find_site_faults(group: Item, label: Label) -> Iterator[str]:
     whose = f"Measurement group '{label.name}'"
     site = group.find(template.FINDING_SITE)
     is_place = label.category.value in coding.ANATOMY
-    wanted = label.type if is_place else label.region
+    wanted = label.region or (label.type if is_place else None)
     if site is None or site.code is None:
         if wanted is not None:
             yield f"{whose} does not say where in the body it is."
@@ -168,6 +168,13 @@ def _find_site_faults(group: Item, label: Label) -> Iterator[str]:
     in_region = {code.value for code in label.region_modifiers}
     if named != own and named not in in_region:
         yield f"{whose} is on the wrong side or does not say on which."
+    part = site.find(template.TOPOGRAPHICAL_MODIFIER)
+    told = part.code.value if part and part.code else ""
+    declared = {code.value for code in label.type_modifiers} & coding.parts()
+    if label.region:
+        declared = in_region - {code.value for code in coding.LATERALITY.values()}
+    if told not in (declared or {""}):
+        yield f"{whose} is about another part of its site than its segment."
 
 
 def _find_quantity_faults(group: Item, measured: StructureMeasurements) -> Iterator[str]:

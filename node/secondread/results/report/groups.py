@@ -207,14 +207,19 @@ def _name_finding(draft: Draft, what: Code) -> list[Item]:
 
 
 def _name_site(draft: Draft, label: Label) -> list[Item]:
-    """Where in the body it is: a place is its own site, of others the manifest names one."""
+    """Where in the body it is: the region of the manifest; a place without one is its own site."""
     writer, modifiers = draft.writer, []
-    site = label.type if label.category.value in coding.ANATOMY else label.region
+    is_place = label.category.value in coding.ANATOMY
+    site = label.region or (label.type if is_place else None)
     if site is None:
         return []
     if label.laterality:
         modifiers.append(modify(writer, concepts.LATERALITY, concepts.SIDES[label.laterality]))
-    others = [code for code in label.region_modifiers if code.value not in _SIDES]
+    if label.region:
+        others = [code for code in label.region_modifiers if code.value not in _SIDES]
+    else:
+        # Anterior is a part of the place; other modifiers of a type may be a state.
+        others = [code for code in label.type_modifiers if code.value in coding.parts()]
     # TID 1419 row 4 takes one.
     modifiers += [modify(writer, concepts.TOPOGRAPHICAL_MODIFIER, code) for code in others[:1]]
     return [writer.code(HAS_CONCEPT_MOD, concepts.FINDING_SITE, site, modifiers)]

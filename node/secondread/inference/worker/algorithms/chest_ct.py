@@ -39,6 +39,7 @@ BORDERS = (
 )
 
 SPREAD_HU = 500.0
+_NO_LIMIT = float(np.finfo(np.float32).max)
 BODY_ML = (1500.0, 150_000.0)
 SOFT_HU, SOFT_SHARE = (-200.0, 200.0), 0.25
 LUNGS_ML = (60.0, 12_000.0)
@@ -149,7 +150,7 @@ class _Checks:
 
     def make(self, name: str, value: float, low: float, high: float) -> None:
         passed = low <= value <= high
-        self.made.append(Check(name, float(value), low, min(high, 1e9), bool(passed)))
+        self.made.append(Check(name, float(value), low, min(high, _NO_LIMIT), bool(passed)))
 
     def passed(self) -> bool:
         return all(check.passed for check in self.made)

@@ -8,6 +8,7 @@ nothing then, is left out, and so are the answers of lower resolutions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["ARCHITECTURES", "build_plans_unet"]
+__all__ = ["ARCHITECTURES", "build_plans_unet", "check_patch"]
 
 _PLACE = "dynamic_network_architectures.architectures"
 ARCHITECTURES: Mapping[str, bool] = MappingProxyType(
@@ -268,6 +269,21 @@ def build_plans_unet(architecture: Mapping[str, Any], images: int, channels: int
         _Encoder(parts, images, stages, residual=residual),
         _Decoder(parts, stages, decoder, channels),
     )
+
+
+def check_patch(architecture: Mapping[str, Any], patch: Sequence[int]) -> None:
+    """Hold that what goes down through the strides comes up again at the same size.
+
+    Raises:
+        ValueError: the network does not take windows of this size.
+    """
+    options = architecture["arch_kwargs"]
+    axes = 2 if _CONVOLUTIONS[options["conv_op"]] is nn.Conv2d else 3
+    if len(patch) != axes:
+        raise ValueError(f"it takes {axes} axes, and its patch has {len(patch)}")
+    strides = [_each(row, axes) for row in _each(options["strides"], int(options["n_stages"]))]
+    if any(n % math.prod(steps) for n, *steps in zip(patch, *strides, strict=True)):
+        raise ValueError("its strides do not divide its patch")
 
 
 def _known(table: Mapping[str, Any], name: str) -> Any:

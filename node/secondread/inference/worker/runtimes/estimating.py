@@ -217,7 +217,8 @@ class Estimator:
 def _open(path: Path, feature_count: int) -> Any:
     session = open_session(path)
     takes = [(one.name, one.shape[-1:]) for one in session.get_inputs()]
-    gives = [one.name for one in session.get_outputs()]
+    # A sequence of tables, which classifiers give as well, is no row of probabilities.
+    gives = [one.name for one in session.get_outputs() if one.type.startswith("tensor(")]
     if takes != [("features", [feature_count])] or "probabilities" not in gives:
         raise ManifestError(
             f"'{path.name}' has to take {feature_count} 'features' and give 'probabilities'."

@@ -14,7 +14,6 @@ not loaded.
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 
 from secondread.bundles.entry import Entry
 from secondread.bundles.package import MANIFEST_NAME, faults_of
-from secondread.errors import ManifestError
+from secondread.errors import InvalidPredictionError, ManifestError
 from secondread.inference.worker.prediction import Prediction
 from secondread.inference.worker.runtimes.monai_bundle import read_bundle
 from secondread.inference.worker.runtimes.monai_networks import build_monai_network
@@ -84,6 +83,8 @@ class MonaiRuntime:
     def _answer(self, image: Float32) -> Float32:
         """Give (channel, x, y, z) for (x, y, z)."""
         found = self._network(torch.from_numpy(image)[None, None].to(self._device))
+        if not torch.is_tensor(found) or not found.ndim:
+            raise InvalidPredictionError("The network answered something that is no tensor.")
         return np.asarray(found[0].float().cpu().numpy(), np.float32)
 
 
@@ -91,7 +92,10 @@ def _fill(network: torch.nn.Module, path: Path) -> torch.nn.Module:
     """Load the weights of a network that was built by name; only tensors are read."""
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
+        # A file that was made to do harm can break its reader in any way.
         raise ManifestError(
             f"'{path.name}' is not a file of weights alone, and nothing else is loaded: "
             f"{' '.join(str(error).split())[:200]}"

@@ -108,8 +108,10 @@ class Bundle:
         return value
 
 
-def _name_of(table: Mapping[str, Any]) -> str:
+def _name_of(table: object) -> str:
     """Give the name of the class that a table is about, without its module."""
+    if not isinstance(table, Mapping):
+        raise ManifestError(f"The MONAI bundle has {table!r} where a table should be.")
     return str(table.get("_target_", "nothing")).rpartition(".")[2]
 
 
@@ -127,7 +129,7 @@ def read_bundle(folder: Path, files: Mapping[str, str]) -> Bundle:
         raise ManifestError(f"A MONAI bundle has '{_CONFIGURATION}' among its [files].")
     try:
         config = json.loads((folder / _CONFIGURATION).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise ManifestError(f"'{_CONFIGURATION}' is not valid JSON: {error}.") from None
     if not isinstance(config, dict):
         raise ManifestError(f"'{_CONFIGURATION}' is no table.")
@@ -150,6 +152,10 @@ def _percentiles(bundle: Bundle, step: Mapping[str, Any]) -> dict[str, Any]:
         raise ManifestError(
             "The MONAI bundle scales by percentiles without cutting off beyond them, which this "
             "runtime does not do."
+        )
+    if bundle.plain(step, "relative", False):
+        raise ManifestError(
+            "The MONAI bundle scales to percentiles (relative), which this runtime does not do."
         )
     low, high = bundle.plain(step, "lower"), bundle.plain(step, "upper")
     return {"kind": "percentile", "low": low, "high": high, "to": _to(bundle, step)}

@@ -34,7 +34,7 @@ from secondread.bundles.entry import Entry
 from secondread.bundles.package import MANIFEST_NAME, faults_of
 from secondread.errors import ManifestError
 from secondread.inference.worker import envelope
-from secondread.inference.worker.networks.plans_unet import build_plans_unet
+from secondread.inference.worker.networks.plans_unet import build_plans_unet, check_patch
 from secondread.inference.worker.prediction import Prediction
 from secondread.inference.worker.runtimes import nnunet_grid, windows
 from secondread.inference.worker.runtimes.decoding import Decoding
@@ -244,7 +244,8 @@ def _read_wish(manifest: Mapping[str, Any]) -> _Wish:
 def _network(plan: NnunetPlan, checkpoint: Checkpoint, name: str) -> torch.nn.Module:
     try:
         empty = build_plans_unet(plan.architecture, 1, len(plan.channels))
-    except (KeyError, TypeError, ValueError) as error:
+        check_patch(plan.architecture, plan.patch)
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ManifestError(f"The network of the nnU-Net plan: {error}.") from None
     return fit(empty, checkpoint, name)
 

@@ -22,6 +22,7 @@ __all__ = ["NnunetPlan", "read_json", "read_nnunet_plan"]
 _SPLINES, _TORCH = "resample_data_or_seg_to_shape", "resample_torch_fornnunet"
 _SMALLEST = 1e-8
 _HIGHEST_ORDER = 5
+_FINEST_MM, _COARSEST_MM = 0.01, 100.0
 _ORIENTS_ITSELF = "NibabelIOWithReorient"
 _USUAL: Mapping[str, str] = MappingProxyType(
     {"preprocessor_name": "DefaultPreprocessor", "label_manager": "LabelManager"}
@@ -78,9 +79,10 @@ def read_nnunet_plan(
         forward = [int(axis) for axis in plans["transpose_forward"]]
         if sorted(forward) != [0, 1, 2]:
             raise ManifestError("The nnU-Net plan has a transpose_forward that is no permutation.")
+        patch, spacing_mm = _sides(chosen)
         return NnunetPlan(
-            patch=tuple(int(n) for n in chosen["patch_size"]),
-            spacing_mm=tuple(float(mm) for mm in chosen["spacing"]),
+            patch=patch,
+            spacing_mm=spacing_mm,
             transpose=(forward[0], forward[1], forward[2]),
             intensity=_intensity(plans, chosen),
             masked=bool(chosen["use_mask_for_norm"][0]),
@@ -91,7 +93,7 @@ def read_nnunet_plan(
             regions=regions,
             orients_itself=plans.get("image_reader_writer") == _ORIENTS_ITSELF,
         )
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ManifestError(
             f"The plan of this nnU-Net folder is not as nnU-Net writes it: {error!r}. Folders of "
             "before version 2.4 have to be planned again."
@@ -106,7 +108,7 @@ def read_json(path: Path) -> Mapping[str, Any]:
     """
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise ManifestError(f"'{path.name}' is not valid JSON: {error}.") from None
     if not isinstance(found, dict):
         raise ManifestError(f"'{path.name}' is no table.")
@@ -137,6 +139,19 @@ def _configuration(plans: Mapping[str, Any], name: str) -> Mapping[str, Any]:
         if value != usual:
             raise ManifestError(f"The nnU-Net plan has the {key} '{value}'; known: {usual}.")
     return chosen
+
+
+def _sides(chosen: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Give the network's patch and its spacing in mm, both of two axes or both of three."""
+    patch = tuple(int(n) for n in chosen["patch_size"])
+    spacing_mm = tuple(float(mm) for mm in chosen["spacing"])
+    if len(patch) not in {2, 3} or len(spacing_mm) != len(patch) or min(patch) < 1:
+        raise ManifestError("The nnU-Net plan has a patch that is none, or not of its spacing.")
+    if not all(_FINEST_MM <= mm <= _COARSEST_MM for mm in spacing_mm):
+        raise ManifestError(
+            f"The nnU-Net plan has a spacing that is not of {_FINEST_MM:g} to {_COARSEST_MM:g} mm."
+        )
+    return patch, spacing_mm
 
 
 def _channels(dataset: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:

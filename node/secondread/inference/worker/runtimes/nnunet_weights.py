@@ -7,7 +7,6 @@ plain values takes none but those, and of numpy the scalars that nnU-Net's log o
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,19 +56,26 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         with torch.serialization.safe_globals(list(_GLOBALS)):
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
+        # A file that was made to do harm can break its reader in any way.
         reason = " ".join(str(error).split())[:200]
         raise ManifestError(
             f"'{path.name}' is not an nnU-Net checkpoint of tensors and plain values alone, and "
             f"nothing else is loaded: {reason}"
         ) from None
     weights = found.get("network_weights") if isinstance(found, dict) else None
-    if not isinstance(weights, Mapping) or not all(map(torch.is_tensor, weights.values())):
+    if not isinstance(weights, Mapping) or not all(
+        isinstance(key, str) and torch.is_tensor(value) for key, value in weights.items()
+    ):
         raise ManifestError(f"'{path.name}' has no network_weights, as an nnU-Net checkpoint has.")
     arguments: Any = found.get("init_args")
     configuration = arguments.get("configuration", "") if isinstance(arguments, Mapping) else ""
     axes = found.get("inference_allowed_mirroring_axes") or ()
-    return Checkpoint(weights, str(configuration), tuple(int(axis) for axis in axes))
+    if not isinstance(axes, list | tuple) or any(type(axis) is not int for axis in axes):
+        raise ManifestError(f"'{path.name}' mirrors along what are no axes.")
+    return Checkpoint(weights, str(configuration), tuple(axes))
 
 
 def fit(network: torch.nn.Module, checkpoint: Checkpoint, name: str) -> torch.nn.Module:
@@ -81,7 +87,9 @@ def fit(network: torch.nn.Module, checkpoint: Checkpoint, name: str) -> torch.nn
     kept = {
         key.removeprefix("module."): value.float() if value.is_floating_point() else value
         for key, value in checkpoint.weights.items()
-        if not any(part in key for part in _TWICE) and _OF_ENCODER not in key
+        if isinstance(key, str)
+        and not any(part in key for part in _TWICE)
+        and _OF_ENCODER not in key
     }
     try:
         network.load_state_dict(kept)

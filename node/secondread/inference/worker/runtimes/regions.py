@@ -36,12 +36,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from scipy import ndimage
 
-from secondread.errors import ManifestError, ModelError
+from secondread.errors import InvalidPredictionError, ManifestError, ModelError
 from secondread.inference.worker import canonical, envelope
-from secondread.inference.worker.networks import build
+from secondread.inference.worker.networks import build, fill
 from secondread.inference.worker.prediction import Prediction
 from secondread.inference.worker.runtimes import intensity
 
@@ -123,12 +122,7 @@ class RegionsRuntime:
 
     def _load(self, runtime: Mapping[str, Any], path: Path) -> torch.nn.Module:
         network = build(runtime["network"], runtime["options"].get("network", {}))
-        weights = load_file(path)
-        try:
-            network.load_state_dict({k: v.float() for k, v in weights.items()})
-        except RuntimeError as error:
-            raise ValueError(f"{path.name} does not fit its network: {error}") from error
-        return network.eval().to(self._device)
+        return fill(network, path).to(self._device)
 
     def predict(
         self,
@@ -248,6 +242,8 @@ class RegionsRuntime:
         x = torch.from_numpy(image)[None, None].to(self._device)
         shares = list(self._shares(x))
         mean: NDArray[np.float32] = torch.stack(shares).mean(0).permute(1, 2, 3, 0).cpu().numpy()
+        if not np.isfinite(mean).all():
+            raise InvalidPredictionError("The network answered values that are not finite.")
         return mean
 
     def _shares(self, x: torch.Tensor) -> Iterator[torch.Tensor]:

@@ -14,11 +14,11 @@ Keys of `model.toml` that this runtime reads::
 
 ``decoding.classes[k]`` says which label class k becomes: ``[value]``, or ``[left, right]`` for a
 structure whose side the logit ``side_channel`` tells (positive = patient's right); 0 means that
-the class is not among the outputs. ``single_piece`` lists classes of which only the biggest piece
-counts. With ``keep_largest`` the same holds for all outputs and the classes in ``connects``
-together, and what hangs on by a bridge of less than ``bridge_mm`` is cut off. With more than one
-pass, the next is centred on what the last one found, if that lies ``recentre_above_mm`` off: on its
-middle, or ``recentre_below_top_mm`` below its top.
+the class is not among the outputs. ``single_piece`` lists classes, or groups of classes that are
+looked at as one, of which only the biggest piece counts. With ``keep_largest`` the same holds for
+all outputs and the classes in ``connects`` together, and what hangs on by a bridge of less than
+``bridge_mm`` is cut off. With more than one pass, the next is centred on what the last one found,
+if that lies ``recentre_above_mm`` off: on its middle, or ``recentre_below_top_mm`` below its top.
 
 Where ``[output]`` promises probabilities, that of a label is the sum over the classes that become
 it, 0 where no label is looked for. Findings, places and maps this runtime does not give.
@@ -34,12 +34,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from scipy import ndimage
 
-from secondread.errors import ManifestError
+from secondread.errors import InvalidPredictionError, ManifestError
 from secondread.inference.worker import canonical, envelope
-from secondread.inference.worker.networks import build
+from secondread.inference.worker.networks import build, fill
 from secondread.inference.worker.prediction import Prediction
 from secondread.inference.worker.runtimes import torch_measures
 
@@ -49,6 +48,10 @@ PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 POSSIBLE = 0.05
 """Where no class but the background is likelier than this, no label is looked for."""
 
+_FLAT = (
+    "The image is a single slice, and this model needs a volume; check that all images of the "
+    "series have arrived."
+)
 _CERTAIN = 255.0
 """How a probability of 1 is kept."""
 
@@ -85,7 +88,7 @@ class TorchRuntime:
         self._is_output = np.any(self._pairs > 0, axis=1)
         self._is_output[list(decoding.get("connects", ()))] = True
         self._side = decoding.get("side_channel")
-        self._single = [int(number) for number in decoding.get("single_piece", ())]
+        self._single = [np.atleast_1d(group) for group in decoding.get("single_piece", ())]
         self._keep_largest = bool(decoding.get("keep_largest", False))
         bridge_mm = float(decoding.get("bridge_mm", 0.0))
         self._bridge_voxels = round(bridge_mm / 2 / float(self._preprocessing["spacing_mm"]))
@@ -94,13 +97,8 @@ class TorchRuntime:
             raise ManifestError("The torch runtime gives no maps, which the manifest declares.")
         self._gives_probabilities = bool(output.get("probabilities", False))
         self._weights = _label_weights(self._pairs, len(manifest.get("labels", ())))
-        self._network = build(runtime["network"], options.get("network", {}))
-        weights = load_file(folder / runtime["weights"])
-        try:
-            self._network.load_state_dict({k: v.float() for k, v in weights.items()})
-        except RuntimeError as error:
-            raise ValueError(f"{runtime['weights']} does not fit its network: {error}") from error
-        self._network.eval().to(self._device)
+        empty = build(runtime["network"], options.get("network", {}))
+        self._network = fill(empty, folder / runtime["weights"]).to(self._device)
 
     def predict(self, voxels: NDArray[Any], affine_lps: NDArray[np.float64]) -> Prediction:
         """Segment one volume.
@@ -113,11 +111,13 @@ class TorchRuntime:
             ValueError: not a volume, or an affine that cannot be inverted.
         """
         affine = np.asarray(affine_lps, np.float64)
-        if voxels.ndim != 3 or min(voxels.shape) < 2:
+        if voxels.ndim != 3 or not voxels.size:
             raise ValueError(f"Not a volume: shape {voxels.shape}")
         if affine.shape != (4, 4) or not abs(np.linalg.det(affine[:3, :3])) > 1e-9:
             raise ValueError("The affine is not an invertible 4x4 matrix")
         nothing = np.zeros(voxels.shape, np.uint8)
+        if min(voxels.shape) < 2:
+            return Prediction(nothing, _FLAT, ())
         foreground = canonical.locate(
             voxels, affine, self._preprocessing.get("centre_below_top_mm")
         )
@@ -190,8 +190,8 @@ class TorchRuntime:
         """Tell where a class that is among the outputs wins, loose pieces left out: (x, y, z)."""
         winner = channels[..., : len(self._pairs)].argmax(axis=-1)
         found: NDArray[np.bool_] = self._is_output[winner]
-        for number in self._single:
-            part = winner == number
+        for group in self._single:
+            part = np.isin(winner, group)
             found &= ~part | _main_piece(part, self._bridge_voxels)
         return _main_piece(found, self._bridge_voxels) if self._keep_largest else found
 
@@ -205,6 +205,8 @@ class TorchRuntime:
             if self._side is not None:
                 mirrored[..., -1] = 1 - mirrored[..., -1]
             total = (total + mirrored) / 2
+        if not torch.isfinite(total.sum()):
+            raise InvalidPredictionError("The network answered values that are not finite.")
         return total.cpu().numpy()
 
     def _logits(self, x: torch.Tensor) -> torch.Tensor:

@@ -44,6 +44,7 @@ PREPROCESSING_KEYS = (
 _CUBE = "RAS and one spacing_mm"
 _NEEDS = {
     "asymmetry": "a network with sides",
+    "brightness": "an image that is scaled as the runtime 'torch' does it",
     **dict.fromkeys(("layout_mm", "cut_cm2", "reach_mm"), _CUBE),
 }
 """Measures of the envelope, and what they need."""
@@ -221,10 +222,9 @@ def read_rules(manifest: Mapping[str, Any], *, cube: bool) -> Sequence[Mapping[s
         cube: whether the network's axes are RAS, and its voxels cubes.
 
     Raises:
-        ValueError: a check asks for a measure that there is not.
+        ValueError: a check asks for a measure that there is not, or could not be made.
     """
     rules: Sequence[Mapping[str, Any]] = manifest.get("envelope", {}).get("checks", [])
-    envelope.sort_rules(rules)
     for rule in rules:
         measure = rule["measure"]
         if measure in _NEEDS and not (cube and _NEEDS[measure] == _CUBE):
@@ -232,4 +232,5 @@ def read_rules(manifest: Mapping[str, Any], *, cube: bool) -> Sequence[Mapping[s
                 f"the check '{rule.get('name', measure)}' has the measure {measure}, which needs "
                 f"{_NEEDS[measure]}"
             )
+    envelope.sort_rules(rules)
     return rules
