@@ -219,6 +219,16 @@ def test_what_the_node_works_out_can_be_asked_for() -> None:
     assert lengths == [(5.0,), (0.5,), (0.25,), (12.0,)]
 
 
+@pytest.mark.parametrize(
+    ("thickness", "coverage"),
+    [(2.5, (0.5,)), (5.0, (1.0,)), (6.0, (1.0,)), (None, None), (0.0, None), ([2.5, 5.0], None)],
+)
+def test_how_much_of_their_distance_slices_image(thickness, coverage) -> None:
+    said = {} if thickness is None else {"SliceThickness": thickness}
+    one = series(3, part(slices=20, spacing_mm=(5.0, 0.5, 0.25)), **said)
+    assert attributes_of(one, one.parts[0]).get("SliceCoverage") == coverage
+
+
 def test_a_part_goes_before_its_series_and_all_parts_count_together() -> None:
     first = part("EchoNumbers 1", attributes={"EchoTime": 10})
     second = broken("missing-slices", "One is missing.", name="EchoNumbers 2", slices=9)

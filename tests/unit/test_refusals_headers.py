@@ -65,6 +65,11 @@ CASES: dict[str, tuple[Callable[[], list[Dataset]], tuple[str, ...], str]] = {
         (),
         "missing|even|gap|slices",
     ),
+    "MR head, every second slice missing": (
+        lambda: series(64, 2.0, SliceThickness="2")[::2],
+        (),
+        "SliceCoverage",
+    ),
     "CT chest": (lambda: series(BodyPartExamined="CHEST", **CT), ("chest_ct",), "MR"),
     "CT head": (lambda: series(**CT), (), "HEAD|MR"),
     "CT brain, sharp kernel": (

@@ -27,6 +27,7 @@ TEXT_MAX = 256
 an expression takes must have an end whatever somebody sends."""
 
 _NONE: Values = ()
+_COVERAGE_DIGITS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,22 @@ def attributes_of(series: SeriesSummary, part: PartSummary | None) -> Mapping[st
     else:
         found.update(part.attributes)
         found.update(_worked_out((part,)))
+    if (coverage := _slice_coverage(found)) is not None:
+        found["SliceCoverage"] = (coverage,)
     return found
+
+
+def _slice_coverage(found: Mapping[str, Values]) -> float | None:
+    """How much of the distance between slices they image, 1 at most; None where nobody can tell."""
+    values = [found.get(keyword, _NONE) for keyword in ("SliceThickness", "SliceSpacing")]
+    if any(len(value) != 1 for value in values):
+        return None
+    thickness_mm, spacing_mm = (value[0] for value in values)
+    if isinstance(thickness_mm, str) or isinstance(spacing_mm, str):
+        return None
+    if not (thickness_mm > 0 and spacing_mm > 0):
+        return None
+    return round(min(1.0, thickness_mm / spacing_mm), _COVERAGE_DIGITS)
 
 
 def _worked_out(parts: Sequence[PartSummary]) -> dict[str, Values]:

@@ -43,7 +43,7 @@ _NUMBER = (
     "TemporalPositionIdentifier NumberOfTemporalPositions TriggerTime Rows Columns BitsStored "
     "SamplesPerPixel "
     # worked out by the node
-    "Objects Slices SliceSpacing RowSpacing ColumnSpacing TiltAngle"
+    "Objects Slices SliceSpacing SliceCoverage RowSpacing ColumnSpacing TiltAngle"
 )
 _CODE = "ProcedureCodeSequence RequestedProcedureCodeSequence AnatomicRegionSequence"
 _UID = "SOPClassUID TransferSyntaxUID"
@@ -67,6 +67,8 @@ WORKED_OUT: Mapping[str, str] = MappingProxyType(
         "Objects": "how many objects it has",
         "Slices": "how many slices its volume has",
         "SliceSpacing": "mm between neighbouring slices, along their normal",
+        "SliceCoverage": "share of that distance that is imaged: Slice Thickness over it, 1 at "
+        "most; 0.5 where every second slice is missing",
         "RowSpacing": "mm between neighbouring rows",
         "ColumnSpacing": "mm between neighbouring columns",
         "TiltAngle": "degrees by which its slices lean against their stack",
