@@ -11,6 +11,23 @@ from secondread.learning.metrics.segmentation import LabelMeasures, measure
 from secondread.learning.predictions import Predictions, Row
 
 LABELS = ("anterior", "posterior")
+CUBE_SHAPE = (8, 10, 9)
+CUBE_AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
+
+
+def write_cube(folder: Path, number: int) -> None:
+    """An image with a bright cube, 12 voxels wide and 1 to 6 high by its number, and its labels."""
+    labels = np.zeros(CUBE_SHAPE, np.uint8)
+    labels[2:5, 3:7, 2 : 3 + number % 6] = 1
+    image = np.random.default_rng(number).normal(0, 0.2, labels.shape).astype(np.float32) + labels
+    for kind, voxels in (("images", image), ("labels", labels)):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        path = folder / kind / f"case_{number:03d}.nii.gz"
+        nibabel.save(nibabel.Nifti1Image(voxels, CUBE_AFFINE), path)
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """No progress in a test."""
 
 
 def segmentation_run(dice_by_case: dict[str, float], subjects: dict[str, str]) -> Predictions:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import logging
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-import structlog
 
-from secondread.cli.main import execute
+from secondread.cli.model_test import tabulate
+from secondread.cli.model_trial import Trial
 from secondread.config.load import examine, load
 from secondread.errors import (
     EXIT_CONFIGURATION,
@@ -33,6 +32,7 @@ from tests.conftest import Acquisition
 from tests.unit.test_bundles_signature import KeyPair, make_keys
 
 SAMPLE = Path(__file__).resolve().parents[1] / "models" / "bright_head"
+RICH = SAMPLE.with_name("rich_head")
 TEXT = """\
 # Our node.
 [node]
@@ -57,26 +57,12 @@ destinations = ["pacs"]
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    """A command sets up the logging of its process, which here is that of all tests."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    own = logging.getLogger("secondread")
-    own_level = own.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    own.setLevel(own_level)
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
-
-
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path: Path, new_ledger: Callable[[Path], None]) -> Path:
     """A configuration with one model, which a rule uses, and a ledger."""
     file = tmp_path / "node.toml"
     file.write_text(TEXT)
-    Ledger.open(tmp_path / "data").close()
+    new_ledger(tmp_path / "data")
     return file
 
 
@@ -91,16 +77,13 @@ def vendor(tmp_path: Path) -> KeyPair:
 
 
 @pytest.fixture
-def run(path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(path: Path, command: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """``run("list")``: exit code, standard output, standard error."""
     monkeypatch.chdir(path.parent)
 
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        config = [] if arguments[0] == "sign" else ["-c", str(path)]
-        code = execute(["model", *map(str, arguments), *config])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
+    def call(*words: object) -> tuple[int, str, str]:
+        config = () if words[0] == "sign" else ("-c", path)
+        return command("model", *words, *config)
 
     return call
 
@@ -197,12 +180,13 @@ def test_where_signatures_are_demanded(
 
 
 def test_keys_that_are_none_are_told_with_their_line(
-    path: Path, vendor: KeyPair, capsys: pytest.CaptureFixture[str]
+    path: Path, vendor: KeyPair, command: Run
 ) -> None:
     shutil.copy(vendor.private, path.parent / "vendor.pem")
     demand_signatures(path)
-    assert execute(["config", "check", "-c", str(path)]) == EXIT_CONFIGURATION
-    said = "".join(capsys.readouterr())
+    code, *said_on = command("config", "check", "-c", path)
+    assert code == EXIT_CONFIGURATION
+    said = "".join(said_on)
     assert "holds a private key" in said
     assert "[packages]" in said
 
@@ -288,20 +272,42 @@ def head(folder: Path) -> Path:
     return folder / "head.npy"
 
 
-def test_a_model_is_tried_on_an_array(run: Run, package: Path, tmp_path: Path) -> None:
-    code, out, err = run(
-        *("test", package, "--volume", head(tmp_path), "--spacing", "2,1,1", "--json")
-    )
+def test_a_model_is_tried_on_an_array_and_all_that_it_says_is_printed(
+    run: Run, tmp_path: Path
+) -> None:
+    asked = ("test", RICH, "--volume", head(tmp_path), "--spacing", "2,1,1")
+    code, out, err = run(*asked, "--json")
     assert code == EXIT_OK, err
     trial = json.loads(out)
     assert trial["refusal"] == trial["fault"] == ""
     assert dict(trial["volumes_ml"]) == pytest.approx({"brain": 990.0, "left_thalamus": 10.0})
+    assert trial["findings"] == [["thalamus_seen", "present", None]]
+    assert trial["places"] == [["thalamus_middle", [[22.0, 49.0, 64.0]], None]]
     before = set(tmp_path.iterdir())
-    code, out, _ = run("test", package, "--volume", tmp_path / "head.npy", "--spacing", "2,1,1")
-    assert code == EXIT_OK
-    assert "bright_head 1.0.0 answered in" in out
-    assert "left_thalamus" in out
+    code, out, err = run(*asked)
+    assert code == EXIT_OK, err
+    assert "rich_head 1.0.0 answered in" in out
     assert set(tmp_path.iterdir()) == before
+    lines = [line.split() for line in out.splitlines()]
+    assert ["FINDING", "VALUE", "PROBABILITY"] in lines
+    assert ["thalamus_seen", "present", "-"] in lines
+    assert ["PLACE", "SLICE,", "ROW,", "COLUMN", "PROBABILITY"] in lines
+    assert ["thalamus_middle", "22.0,", "49.0,", "64.0", "-"] in lines
+    assert ["left_thalamus", "10.0", "mL"] in lines
+    assert ["brain_pieces", "1", "{pieces}"] in lines
+
+
+def test_a_probability_is_printed_and_of_a_long_line_its_beginning(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = tuple((float(at), 2.0, 3.0) for at in range(5))
+    trial = Trial(
+        *("made", "1"), findings=(("pattern", "as_demented", 0.873),), places=(("edge", line, 0.5),)
+    )
+    tabulate(trial, {})
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "pattern as_demented 0.87" in lines
+    assert "edge 0.0, 2.0, 3.0; 1.0, 2.0, 3.0; 2.0, 2.0, 3.0; … 5 points 0.50" in lines
 
 
 def test_a_model_is_tried_on_a_study(

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from sqlalchemy.dialects import postgresql
 
-from secondread.cli.main import execute
 from secondread.cli.monitor_page import page
 from secondread.cli.monitor_reading import Named, Watched
 from secondread.cli.monitor_story import document, tell
@@ -28,6 +27,7 @@ from secondread.monitoring.standing import Standing
 from secondread.store import Ledger
 from secondread.store.model_work import DAY_S, PLANNED_DAY, Day, WorkDone
 from tests.challenge_scene import Ring
+from tests.conftest import make_head
 from tests.house import MODEL
 from tests.unit.test_monitoring_challenge import alike
 
@@ -60,52 +60,42 @@ challenges = "heads"
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    """A command sets up the logging of its process, which here is that of all tests."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    own = logging.getLogger("secondread")
-    own_level = own.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    own.setLevel(own_level)
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
-
-
-@pytest.fixture
-def ring(tmp_path: Path, head_series: Callable[..., Any]) -> Ring:
-    """A study that both models have analysed."""
-    ring = Ring(tmp_path)
-    ring.house.receive(head_series("axial", (12, 20, 20), (9.0, 9.0, 9.0)).paths)
+@pytest.fixture(scope="module")
+def analysed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a node with a study that both models have analysed; only ever copied."""
+    folder = tmp_path_factory.mktemp("analysed")
+    ring = Ring(folder)
+    series = tmp_path_factory.mktemp("series")
+    ring.house.receive(make_head(series, "axial", (12, 20, 20), (9.0, 9.0, 9.0)).paths)
     ring.house.assemble()
     ring.run_both()
     ring.compare()
-    return ring
+    ring.house.place.ledger.close()
+    return folder
 
 
 @pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+def ledger(analysed: Path, tmp_path: Path) -> Iterator[Ledger]:
+    """The ledger of a copy of that node."""
+    shutil.copytree(analysed, tmp_path, dirs_exist_ok=True)
+    with closing(Ledger.open(tmp_path / "data")) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def run(tmp_path: Path, command: Run) -> Run:
     """``run("monitor")``: exit code, standard output, standard error."""
     path = tmp_path / "node.toml"
     path.write_text(CONFIGURATION.format(model=MODEL))
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = execute(["model", *map(str, arguments), "-c", str(path)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return lambda *words: command("model", *words, "-c", path)
 
 
-def trail(ring: Ring, event: str) -> Any:
-    with ring.house.place.ledger.read() as view:
+def trail(ledger: Ledger, event: str) -> Any:
+    with ledger.read() as view:
         return view.trail.of_event(event)
 
 
-def test_the_monitor_tells_work_feedback_and_challengers(ring: Ring, run: Run) -> None:
+def test_the_monitor_tells_work_feedback_and_challengers(ledger: Ledger, run: Run) -> None:
     code, out, _ = run("monitor")
     assert code == EXIT_OK
     first, second = out.split("\n\n")
@@ -120,7 +110,7 @@ def test_the_monitor_tells_work_feedback_and_challengers(ring: Ring, run: Run) -
     assert "challenges bright_head 1.0.0" in second
 
 
-def test_the_monitor_is_a_document_for_programs(ring: Ring, run: Run) -> None:
+def test_the_monitor_is_a_document_for_programs(ledger: Ledger, run: Run) -> None:
     code, out, _ = run("monitor", "bright_head", "--json")
     assert code == EXIT_OK
     (model,) = json.loads(out)["models"]
@@ -134,7 +124,7 @@ def test_the_monitor_is_a_document_for_programs(ring: Ring, run: Run) -> None:
     assert {one["name"] for one in comparison["structures"]} == {"brain", "left_thalamus"}
 
 
-def test_a_page_is_written(ring: Ring, run: Run, tmp_path: Path) -> None:
+def test_a_page_is_written(ledger: Ledger, run: Run, tmp_path: Path) -> None:
     code, out, _ = run("monitor", "--html", tmp_path / "models.html")
     assert code == EXIT_OK
     assert "models.html" in out
@@ -145,7 +135,7 @@ def test_a_page_is_written(ring: Ring, run: Run, tmp_path: Path) -> None:
     assert "cannot be written" in error
 
 
-def test_an_unknown_model_is_said(ring: Ring, run: Run) -> None:
+def test_an_unknown_model_is_said(ledger: Ledger, run: Run) -> None:
     code, _, error = run("monitor", "brian_mr")
     assert code == EXIT_NO_INPUT
     assert "No model 'brian_mr'" in error
@@ -154,14 +144,14 @@ def test_an_unknown_model_is_said(ring: Ring, run: Run) -> None:
     assert "There is no version '9.9.9' of model 'bright_head'; there is 1.0.0." in error
 
 
-def test_feedback_is_written_down_without_the_remark_in_the_trail(ring: Ring, run: Run) -> None:
+def test_feedback_is_written_down_without_the_remark_in_the_trail(ledger: Ledger, run: Run) -> None:
     remark = "Mr Doe's left side is cut off"
     code, out, _ = run(
         *("feedback", "1", "--verdict", "modify", "--remark", remark, "--by", "Dr Hall")
     )
     assert code == EXIT_OK
     assert "Noted for job 1 of study 1, model 'bright_head' 1.0.0: modify, by Dr Hall." in out
-    with ring.house.place.ledger.read() as view:
+    with ledger.read() as view:
         (said,) = view.feedbacks.of_job(1)
         assert "Doe" not in " ".join(f"{row.text} {row.detail}" for row in view.trail.all())
     assert (said.verdict, said.given_by, said.remark) == (Verdict.MODIFY, "Dr Hall", remark)
@@ -171,7 +161,7 @@ def test_feedback_is_written_down_without_the_remark_in_the_trail(ring: Ring, ru
     assert "Doe" not in run("monitor", "--json")[1]
 
 
-def test_feedback_on_the_shadow_names_the_job(ring: Ring, run: Run) -> None:
+def test_feedback_on_the_shadow_names_the_job(ledger: Ledger, run: Run) -> None:
     code, out, _ = run("feedback", "1", "--verdict", "accept", "--job", "2", "--json")
     assert code == EXIT_OK
     assert json.loads(out)["model"] == "bright_head_next"
@@ -182,7 +172,7 @@ def test_feedback_on_the_shadow_names_the_job(ring: Ring, run: Run) -> None:
     assert code == EXIT_USAGE
 
 
-def test_a_model_is_paused_and_resumed_by_a_person(ring: Ring, run: Run) -> None:
+def test_a_model_is_paused_and_resumed_by_a_person(ledger: Ledger, run: Run) -> None:
     code, _, error = run("pause", "bright_head", "--reason", " ")
     assert code == EXIT_USAGE
     assert "Say why" in error
@@ -201,7 +191,7 @@ def test_a_model_is_paused_and_resumed_by_a_person(ring: Ring, run: Run) -> None
     code, out, _ = run("resume", "bright_head", "--reason", "coil replaced", "--json")
     assert code == EXIT_OK
     assert json.loads(out)["was_paused_for"] == "new coil"
-    rows = trail(ring, "model-pause")
+    rows = trail(ledger, "model-pause")
     assert [(row.before, row.after) for row in rows] == [
         ("running", "paused"),
         ("paused", "running"),
@@ -215,13 +205,13 @@ def test_a_model_is_paused_and_resumed_by_a_person(ring: Ring, run: Run) -> None
     assert "0 studies that came meanwhile are on their way again" in out
 
 
-def test_a_new_baseline_is_in_the_trail(ring: Ring, run: Run) -> None:
+def test_a_new_baseline_is_in_the_trail(ledger: Ledger, run: Run) -> None:
     code, out, _ = run("baseline", "bright_head", "--reason", "scanner upgrade")
     assert code == EXIT_OK
     assert "begins anew" in out
-    (row,) = trail(ring, "model-baseline")
+    (row,) = trail(ledger, "model-baseline")
     assert row.detail["why"] == "scanner upgrade"
-    with ring.house.place.ledger.read() as view:
+    with ledger.read() as view:
         assert view.observations.baseline("bright_head", "1.0.0") is not None
 
 
@@ -233,11 +223,10 @@ def test_where_no_study_has_come_that_is_said(run: Run, tmp_path: Path) -> None:
     assert "nothing was observed yet" in out
 
 
-def test_the_list_of_rules_says_whom_one_challenges(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert execute(["rule", "list", "-c", str(tmp_path / "node.toml")]) == EXIT_OK
-    assert "shadow, challenges heads" in capsys.readouterr().out
+def test_the_list_of_rules_says_whom_one_challenges(run: Run, command: Run, tmp_path: Path) -> None:
+    code, out, _ = command("rule", "list", "-c", tmp_path / "node.toml")
+    assert code == EXIT_OK
+    assert "shadow, challenges heads" in out
 
 
 def watched() -> Watched:
@@ -308,12 +297,12 @@ def test_the_story_is_short_and_its_document_is_json() -> None:
     assert comparison["structures"][0]["limits"]["bias"] == pytest.approx(0.4)
 
 
-def test_an_afternoon_is_of_its_own_day(ring: Ring) -> None:
-    with ring.house.place.ledger.begin() as change:
+def test_an_afternoon_is_of_its_own_day(ledger: Ledger) -> None:
+    with ledger.begin() as change:
         change.jobs._connection.exec_driver_sql(
             f"UPDATE job SET created_at = {11.9 * DAY_S} WHERE id = 1"
         )
-    with ring.house.place.ledger.read() as view:
+    with ledger.read() as view:
         (day,) = view.model_work.days("bright_head", "1.0.0", 0.0)
         assert day.at == 11 * DAY_S
     # A cast that rounds, as PostgreSQL's does, may only see whole seconds.
@@ -321,13 +310,12 @@ def test_an_afternoon_is_of_its_own_day(ring: Ring) -> None:
     assert said.startswith("CAST(job.created_at AS BIGINT) /")
 
 
-def test_counting_jobs_by_day_and_reason(ring: Ring) -> None:
-    with ring.house.place.ledger.begin() as change:
+def test_counting_jobs_by_day_and_reason(ledger: Ledger) -> None:
+    with ledger.begin() as change:
         change.jobs._connection.exec_driver_sql(
             "UPDATE job SET outcome = 'not analysed', "
             "checks = '[[\"likeness\", 0.1, 0.5, 1.0, false]]' WHERE id = 1"
         )
-    ledger: Ledger = ring.house.place.ledger
     with ledger.read() as view:
         work = view.model_work
         assert work.done("bright_head", "1.0.0") == WorkDone(refused=1)

@@ -136,6 +136,8 @@ def test_a_table_becomes_cases_with_their_subjects(tmp_path):
         (TABLE + "a1,P3_x,70,F,0\n", "several rows of a1"),
         (TABLE + "c1,nobody,70,F,0\n", "Row 4 of the table does not say whose it is"),
         ("id,who,age,sex,cdr\n", "has no rows"),
+        (TABLE + "c1,P3_x,Doe, Jane,70,F,0\n", "Row 4 of the table has more fields"),
+        (TABLE.replace("age", "sex"), "has several columns 'sex'"),
     ],
 )
 def test_a_wrong_table_is_refused_in_words(tmp_path, text, said):

@@ -21,9 +21,10 @@ from secondread.learning.readers import nifti
 from secondread.learning.recipe import parse_recipe, read_recipe
 from secondread.learning.training import cases as found_cases
 from secondread.learning.training import checkpoint, loop
-from secondread.learning.training.plan import Plan
+from secondread.learning.training.plan import Plan, choose_folds
 from secondread.learning.training.run import run
 from secondread.learning.training.segmentation import make_lesson
+from tests.learning_runs import CUBE_AFFINE, CUBE_SHAPE, silent
 
 HIPPOCAMPUS = Path(__file__).resolve().parents[2] / "models/hippocampus_mr/training/recipe.toml"
 SMALL = """
@@ -57,45 +58,34 @@ labels = ["cube"]
 """
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    rng = np.random.default_rng(0)
-    for number in range(1, 7):
-        labels = np.zeros((8, 10, 9), np.uint8)
-        labels[2:5, 3:7, 2 : 4 + number % 3] = 1
-        image = rng.normal(0, 0.2, labels.shape).astype(np.float32) + labels
-        for kind, voxels in (("images", image), ("labels", labels)):
-            (folder / kind).mkdir(parents=True, exist_ok=True)
-            path = folder / kind / f"case_{number:03d}.nii.gz"
-            nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)
-    return folder
+@pytest.fixture(scope="module")
+def trained(cubes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """A run of both folds, only ever read, and how many cases they held out."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    results = run(Plan(parse_recipe(SMALL), cubes, folder), silent)
+    return folder, sum(each.held_out for each in results)
 
 
-def silent(what: str, done: int, total: int) -> None:
-    """No progress in a test."""
-
-
-def test_a_run_has_weights_a_log_and_an_answer_for_each_case(data: Path, tmp_path: Path) -> None:
-    results = run(Plan(parse_recipe(SMALL), data, tmp_path / "run"), silent)
-    assert sum(each.held_out for each in results) == 6
-    answers = predictions.read(tmp_path / "run")
-    assert len(answers.rows) == 6
+def test_a_run_has_weights_a_log_and_an_answer_for_each_case(trained: tuple[Path, int]) -> None:
+    folder, held_out = trained
+    answers = predictions.read(folder)
+    assert len(answers.rows) == held_out == 12
     for row in answers.rows:
         assert row.found_labels
-        found = nibabel.load(tmp_path / "run" / row.found_labels)
-        assert found.shape == (8, 10, 9)
+        found = nibabel.load(folder / row.found_labels)
+        assert found.shape == CUBE_SHAPE
         number = int(row.id[-3:])
         assert row.subject == f"{(number + 1) // 2:03d}"
-    assert (tmp_path / "run/fold1/weights.safetensors").exists()
-    with (tmp_path / "run/fold0/log.csv").open(newline="") as file:
+    assert (folder / "fold1/weights.safetensors").exists()
+    with (folder / "fold0/log.csv").open(newline="") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["4"]
 
 
-def test_a_resumed_training_has_the_weights_of_an_unbroken_one(data: Path, tmp_path: Path) -> None:
+def test_a_resumed_training_has_the_weights_of_an_unbroken_one(
+    cubes: Path, trained: tuple[Path, int], tmp_path: Path
+) -> None:
     recipe = parse_recipe(SMALL)
-    run(Plan(recipe, data, tmp_path / "whole", (0,)), silent)
-    cases = found_cases.find_cases(recipe, data)
+    cases = found_cases.find_cases(recipe, cubes)
     held = {case.id for case in found_cases.split(cases, recipe)[0]}
     taught = [nifti.load_case(case) for case in cases if case.id not in held]
     lesson = make_lesson(recipe, 0, taught)
@@ -105,53 +95,57 @@ def test_a_resumed_training_has_the_weights_of_an_unbroken_one(data: Path, tmp_p
     folder = tmp_path / "broken" / "fold0"
     folder.mkdir(parents=True)
     checkpoint.save(folder, state)
-    run(Plan(recipe, data, tmp_path / "broken", (0,), resume=True), silent)
+    run(Plan(recipe, cubes, tmp_path / "broken", (0,), resume=True), silent)
     whole, broken = (
-        torch.load(tmp_path / name / "fold0" / checkpoint.FILE_NAME, weights_only=True)
-        for name in ("whole", "broken")
+        torch.load(each / "fold0" / checkpoint.FILE_NAME, weights_only=True)
+        for each in (trained[0], tmp_path / "broken")
     )
     for part in ("model", "ema"):
         for name, value in whole[part].items():
             assert torch.equal(value, broken[part][name]), name
 
 
-def test_a_fold_that_was_begun_is_not_begun_again(data: Path, tmp_path: Path) -> None:
-    plan = Plan(parse_recipe(SMALL), data, tmp_path / "run", (1,))
-    run(plan, silent)
+def test_a_fold_that_was_begun_is_not_begun_again(cubes: Path, trained: tuple[Path, int]) -> None:
+    plan = Plan(parse_recipe(SMALL), cubes, trained[0], (1,))
     with pytest.raises(UsageError, match="add --resume"):
         run(plan, silent)
     other = parse_recipe(SMALL.replace("seed = 5", "seed = 6"))
     with pytest.raises(DataError, match="another recipe"):
-        run(Plan(other, data, tmp_path / "run", (1,), resume=True), silent)
+        run(Plan(other, cubes, trained[0], (1,), resume=True), silent)
 
 
-def test_a_broken_checkpoint_is_a_sentence(data: Path, tmp_path: Path) -> None:
+def test_a_fold_that_is_named_twice_is_trained_once(tmp_path: Path) -> None:
+    plan = Plan(parse_recipe(SMALL), tmp_path, tmp_path / "run", (1, 0, 1))
+    assert choose_folds(plan) == (1, 0)
+
+
+def test_a_broken_checkpoint_is_a_sentence(cubes: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run" / "fold0"
     folder.mkdir(parents=True)
     (folder / checkpoint.FILE_NAME).write_bytes(b"no checkpoint")
     with pytest.raises(DataError, match="cannot be read"):
-        run(Plan(parse_recipe(SMALL), data, tmp_path / "run", (0,), resume=True), silent)
+        run(Plan(parse_recipe(SMALL), cubes, tmp_path / "run", (0,), resume=True), silent)
 
 
-def test_the_same_pixels_in_two_folds_stop_the_training(data: Path, tmp_path: Path) -> None:
+def test_the_same_pixels_in_two_folds_stop_the_training(own_cubes: Path, tmp_path: Path) -> None:
     recipe = parse_recipe(SMALL)
     first, second = (
-        part[0] for part in found_cases.split(found_cases.find_cases(recipe, data), recipe)
+        part[0] for part in found_cases.split(found_cases.find_cases(recipe, own_cubes), recipe)
     )
     assert first.image
     assert second.image
     second.image.write_bytes(first.image.read_bytes())
     with pytest.raises(DataError, match="leak"):
-        run(Plan(recipe, data, tmp_path / "run"), silent)
+        run(Plan(recipe, own_cubes, tmp_path / "run"), silent)
     assert not (tmp_path / "run/fold0").exists()
 
 
-def test_a_label_that_the_recipe_does_not_name_is_refused(data: Path, tmp_path: Path) -> None:
-    path = data / "labels" / "case_002.nii.gz"
+def test_a_label_that_the_recipe_does_not_name_is_refused(own_cubes: Path, tmp_path: Path) -> None:
+    path = own_cubes / "labels" / "case_002.nii.gz"
     voxels = np.asarray(nibabel.load(path).dataobj) * 2
-    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)
+    nibabel.save(nibabel.Nifti1Image(voxels, CUBE_AFFINE), path)
     with pytest.raises(DataError, match="case_002 has label 2, but the recipe names 1"):
-        run(Plan(parse_recipe(SMALL), data, tmp_path / "run"), silent)
+        run(Plan(parse_recipe(SMALL), own_cubes, tmp_path / "run"), silent)
 
 
 @pytest.mark.parametrize(
@@ -209,11 +203,11 @@ def test_the_recipe_of_the_hippocampus_draws_the_same_volume_for_a_seed() -> Non
 
 
 def test_the_command_trains_and_answers_in_json(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cubes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = tmp_path / "cube.toml"
     recipe.write_text(SMALL, "utf-8")
-    line = ["train", str(recipe), "--data", str(data), "--out", str(tmp_path / "run")]
+    line = ["train", str(recipe), "--data", str(cubes), "--out", str(tmp_path / "run")]
     assert main.execute([*line, "--fold", "0", "--json"]) == EXIT_OK
     document = json.loads(capsys.readouterr().out)
     assert [each["fold"] for each in document["folds"]] == [0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _AXES = 3
 _NO_LIMIT = 1e30
+_POINTS_SHOWN = 3
 
 
 def test_model(
@@ -112,7 +114,7 @@ def _limits(low: float, high: float) -> str:
 
 
 def _report(trial: Trial, manifest: Manifest, as_json: bool) -> None:
-    from secondread.cli.output import print_error, print_json, print_line, print_table
+    from secondread.cli.output import print_error, print_json, print_line
 
     if as_json:
         print_json(trial)
@@ -124,20 +126,48 @@ def _report(trial: Trial, manifest: Manifest, as_json: bool) -> None:
         print_line(
             f"{trial.model} {trial.version} answered in {trial.seconds:.1f} s; nothing was sent."
         )
-    if not as_json and trial.volumes_ml:
+    if not as_json:
+        tabulate(trial, {one.id: one.unit.value for one in manifest.output.numbers})
+    if trial.fault or trial.refusal:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def tabulate(trial: Trial, units: Mapping[str, str]) -> None:
+    """Print what a model answered, a table for each kind of it; ``units`` of its numbers."""
+    from secondread.cli.output import print_table
+
+    if trial.volumes_ml:
         rows = [(name, f"{volume:.1f} mL") for name, volume in trial.volumes_ml]
         print_table(("STRUCTURE", "VOLUME"), rows)
-    if not as_json and trial.numbers:
-        units = {one.id: one.unit.value for one in manifest.output.numbers}
+    if trial.numbers:
         rows = [
             (name, f"{value:g} {units[name]}".removesuffix(" 1")) for name, value in trial.numbers
         ]
         print_table(("NUMBER", "VALUE"), rows)
-    if not as_json and trial.checks:
+    if trial.findings:
+        rows_of_findings = [
+            (name, value, _probability(probability)) for name, value, probability in trial.findings
+        ]
+        print_table(("FINDING", "VALUE", "PROBABILITY"), rows_of_findings)
+    if trial.places:
+        rows_of_places = [
+            (name, _points(points), _probability(probability))
+            for name, points, probability in trial.places
+        ]
+        print_table(("PLACE", "SLICE, ROW, COLUMN", "PROBABILITY"), rows_of_places)
+    if trial.checks:
         rows_of_checks = [
             (name, f"{value:g}", _limits(low, high), "ok" if passed else "fail")
             for name, value, low, high, passed in trial.checks
         ]
         print_table(("CHECK", "VALUE", "LIMITS", ""), rows_of_checks)
-    if trial.fault or trial.refusal:
-        raise typer.Exit(EXIT_FAILED)
+
+
+def _probability(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _points(points: Sequence[tuple[float, float, float]]) -> str:
+    """The first of them; a line may have thousands."""
+    said = "; ".join(", ".join(f"{at:.1f}" for at in point) for point in points[:_POINTS_SHOWN])
+    return said if len(points) <= _POINTS_SHOWN else f"{said}; … {len(points)} points"

@@ -30,6 +30,9 @@ class Trial:
         volumes_ml: mL of each structure, by its name.
         checks: name, value, low, high and whether it passed, of each plausibility check.
         numbers: what else it measured, by its name.
+        findings: name, value and probability (None where it gives none) of each.
+        places: name, points and probability of each; a point is ``(slice, row, column)`` of the
+            volume that the model saw, counted from 0.
         seconds: that the model took.
     """
 
@@ -39,6 +42,8 @@ class Trial:
     fault: str = ""
     volumes_ml: tuple[tuple[str, float], ...] = ()
     numbers: tuple[tuple[str, float], ...] = ()
+    findings: tuple[tuple[str, str, float | None], ...] = ()
+    places: tuple[tuple[str, tuple[tuple[float, float, float], ...], float | None], ...] = ()
     checks: tuple[tuple[str, float, float, float, bool], ...] = ()
     seconds: float = 0.0
 
@@ -157,7 +162,7 @@ def _task(manifest: Manifest, prepared: PreparedVolume, work: Path) -> Task:
 
 
 def _measured(manifest: Manifest, prepared: PreparedVolume, outcome: Finished) -> Trial:
-    """The volumes of the structures, by counting voxels, and the numbers that it gave.
+    """The volumes of the structures, by counting voxels, and what else it said.
 
     Raises:
         ModelError: the answer is not what the manifest declares.
@@ -180,6 +185,8 @@ def _measured(manifest: Manifest, prepared: PreparedVolume, outcome: Finished) -
             (label.name, float(counts[label.value] * voxel_ml)) for label in manifest.labels
         ),
         numbers=tuple((number.id, float(number.value)) for number in answer.numbers),
+        findings=tuple((one.id, one.value, one.probability) for one in answer.findings),
+        places=tuple((one.id, one.points, one.probability) for one in answer.places),
         checks=outcome.checks,
         seconds=outcome.seconds,
     )

@@ -16,6 +16,7 @@ from secondread.learning.metrics.classification import CalibrationBin, calibrati
 from secondread.learning.predictions import Predictions, Row
 from secondread.learning.subgroups import LEAST_SUBJECTS, Subgroup, split
 from secondread.learning.tasks import columns, make_figures, score
+from secondread.learning.whole import write_whole
 
 FILE_NAME = "figures.json"
 WORST = 5
@@ -128,7 +129,7 @@ def write_figures(folder: Path, evaluation: Evaluation) -> Path:
     """Write `figures.json`: all of it but the single cases; returns its path."""
     path = folder / FILE_NAME
     text = json.dumps(describe(evaluation), indent=1, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_whole(path, text + "\n")
     return path
 
 

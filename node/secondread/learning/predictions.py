@@ -25,6 +25,7 @@ from typing import Any, Literal, get_args
 
 from secondread.errors import DataError
 from secondread.learning.metrics.segmentation import LabelMeasures
+from secondread.learning.whole import write_whole
 
 FILE_NAME = "predictions.json"
 SCHEMA = 1
@@ -97,10 +98,8 @@ def write(run: Path, predictions: Predictions) -> Path:
         "rows": [_plain(predictions.task, row) for row in predictions.rows],
     }
     path = run / FILE_NAME
-    partial = path.with_suffix(".partial")
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, text + "\n")
     return path
 
 

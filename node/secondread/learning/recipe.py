@@ -39,11 +39,17 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Heading:
-    """``[recipe]``: what is trained, for which task, and the seed of everything random."""
+    """``[recipe]``: what is trained, for which task, and the seed of everything random.
+
+    ``independent_draws``: whether nothing that another seed, fold or step draws is drawn again
+    (`learning.seeds`); without it neighbours share some of it, as they did when the models that
+    come with SecondRead were trained.
+    """
 
     name: str
     task: str
     seed: int
+    independent_draws: bool = False
 
 
 @dataclass(frozen=True)

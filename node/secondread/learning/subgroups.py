@@ -25,6 +25,7 @@ LEAST_SUBJECTS = 10
 BANDS = 3
 # Numbers of which there are no more than these are values, such as a group 0 or 1, not a scale.
 _FEW_VALUES = 5
+_ALL_DIGITS = 17
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,23 @@ def _thirds(numbers: FloatArray) -> dict[str, IndexArray]:
     """Bands of about as many cases each; equal edges, which ties make, fall together."""
     shares = [100 * part / BANDS for part in range(BANDS + 1)]
     edges = np.unique(np.nanpercentile(numbers, shares))
+    texts = _tell_apart(edges)
     parts = {}
     for number, (low, high) in enumerate(pairwise(edges)):
         last = number == len(edges) - 2
         inside = (numbers >= low) & ((numbers <= high) if last else (numbers < high))
-        name = f"{low:.4g} to {high:.4g}" if last else f"{low:.4g} to below {high:.4g}"
+        name = f"{texts[number]} to {'' if last else 'below '}{texts[number + 1]}"
         parts[name] = np.flatnonzero(inside)
     return parts
+
+
+def _tell_apart(edges: FloatArray) -> list[str]:
+    """Edges in four digits, or in as many as it takes for no two of them to look the same."""
+    for digits in range(4, _ALL_DIGITS):
+        texts = [f"{edge:.{digits}g}" for edge in edges]
+        if len(set(texts)) == len(edges):
+            return texts
+    return [repr(float(edge)) for edge in edges]
 
 
 def _within(figures: Figures, indices: IndexArray) -> Figures:
@@ -117,7 +128,8 @@ def _is_known(value: float | str | None) -> bool:
 def _text(value: float | str | None) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    return f"{value:g}" if isinstance(value, int | float) else value.strip()
+    # All digits: two scanners may have serial numbers that differ in the eighth.
+    return f"{value:.15g}" if isinstance(value, int | float) else value.strip()
 
 
 def _number(value: float | str | None, otherwise: float = math.nan) -> float:

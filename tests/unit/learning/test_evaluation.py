@@ -96,6 +96,21 @@ def test_bands_of_a_scale_are_thirds_that_hold_every_case_once() -> None:
     assert sorted(np.concatenate(list(found.values()))) == list(range(31))
 
 
+def test_numbers_that_differ_in_a_late_digit_are_not_the_same_group() -> None:
+    found = bands(rows([45001234.0, 45001235.0, 45001234.0]), "x")
+    assert {name: list(cases) for name, cases in found.items()} == {
+        "45001234": [0, 2],
+        "45001235": [1],
+    }
+    numbers = [100_000.0 + number for number in range(9)]
+    found = bands(rows([*numbers]), "x")
+    assert len(found) == 3
+    assert sorted(np.concatenate(list(found.values()))) == list(range(9))
+    close = np.nextafter(1.0, 2.0, dtype=np.float64) - 1.0
+    found = bands(rows([1.0 + close * number for number in range(9)]), "x")
+    assert sorted(np.concatenate(list(found.values()))) == list(range(9))
+
+
 def test_a_column_that_no_case_has_is_a_sentence() -> None:
     with pytest.raises(DataError, match="No case has a value for 'scanner'"):
         bands(rows([1.0, 2.0]), "scanner")

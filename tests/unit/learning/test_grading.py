@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("nibabel", reason="the extra train is not installed")
-import nibabel
 import torch
 from safetensors.torch import load_file
 
@@ -25,6 +26,7 @@ from secondread.learning.training import checkpoint, grading, loop
 from secondread.learning.training.cases import find_cases, split
 from secondread.learning.training.plan import Plan
 from secondread.learning.training.run import run
+from tests.learning_runs import silent
 
 RECIPES = Path(__file__).resolve().parents[3] / "docs/recipes"
 SMALL = """
@@ -67,40 +69,33 @@ LABELLED = 'source = "labels"\nmeasure = "volume"\nlabels = [1]'
 """The target of `SMALL`, which tests replace by another."""
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    rng = np.random.default_rng(0)
-    for number in range(1, 13):
-        labels = np.zeros((8, 10, 9), np.uint8)
-        labels[2:5, 3:7, 2 : 3 + number % 6] = 1
-        labels[6, 6, 6] = 2
-        image = rng.normal(0, 0.2, labels.shape).astype(np.float32) + (labels == 1)
-        for kind, voxels in (("images", image), ("labels", labels)):
-            (folder / kind).mkdir(parents=True, exist_ok=True)
-            path = folder / kind / f"case_{number:03d}.nii.gz"
-            nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1.0, 1.0, 2.0, 1.0])), path)
-    return folder
+@pytest.fixture(scope="module")
+def told(cubes: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """``told(recipe)`` is the folder of its run over all folds, which tests only read."""
 
+    @functools.cache
+    def train(text: str) -> Path:
+        folder = tmp_path_factory.mktemp("told") / "run"
+        results = run(Plan(parse_recipe(text), cubes, folder), silent)
+        assert sum(each.held_out for each in results) == 12
+        return folder
 
-def silent(what: str, done: int, total: int) -> None:
-    """No progress in a test."""
+    return train
 
 
 @pytest.mark.parametrize("kind", WHOLE_IMAGE)
 @pytest.mark.parametrize("text", [SMALL, CLASSES], ids=["regression", "classification"])
 def test_each_network_answers_for_each_case_once(
-    kind: str, text: str, data: Path, tmp_path: Path
+    kind: str, text: str, cubes: Path, told: Callable[[str], Path]
 ) -> None:
     recipe = parse_recipe(text.replace("cnn3d", kind))
-    results = run(Plan(recipe, data, tmp_path / "run"), silent)
-    assert sum(each.held_out for each in results) == 12
-    answers = predictions.read(tmp_path / "run")
+    folder = told(recipe.text)
+    answers = predictions.read(folder)
     assert answers.task == recipe.task
-    judged = evaluation.evaluate(answers, data)
+    judged = evaluation.evaluate(answers, cubes)
     assert judged.subjects == 6
-    assert all((data / str(row.image)).is_file() for row in answers.rows)
-    assert (tmp_path / "run/fold1/weights.safetensors").exists()
+    assert all((cubes / str(row.image)).is_file() for row in answers.rows)
+    assert (folder / "fold1/weights.safetensors").exists()
     volumes = {row.id: row.truth for row in answers.rows}
     if recipe.task == "regression":
         assert volumes["case_001"] == pytest.approx(3 * 4 * 2 * 2 / 1000)
@@ -109,13 +104,13 @@ def test_each_network_answers_for_each_case_once(
 
 
 @pytest.mark.parametrize("kind", WHOLE_IMAGE)
-def test_a_network_learns_how_much_there_is(kind: str, data: Path) -> None:
+def test_a_network_learns_how_much_there_is(kind: str, cubes: Path) -> None:
     recipe = parse_recipe(
         SMALL.replace("cnn3d", kind)
         .replace("steps = 4", "steps = 120\npeak_rate = 1e-2\nwarm_steps = 5\naverage = 0.9")
         .replace("dropout = 0.2", "dropout = 0.0")
     )
-    cases = [nifti.load_case(case) for case in find_cases(recipe, data)]
+    cases = [nifti.load_case(case) for case in find_cases(recipe, cubes)]
     seen = [grading.see(each, each.image, recipe) for each in cases]
     truth = make_truth(recipe, [each.known for each in seen])
     lesson = grading.make_lesson(recipe, 0, seen, truth)
@@ -128,11 +123,11 @@ def test_a_network_learns_how_much_there_is(kind: str, data: Path) -> None:
 
 @pytest.mark.parametrize("kind", WHOLE_IMAGE)
 def test_a_resumed_network_has_the_weights_of_an_unbroken_one(
-    kind: str, data: Path, tmp_path: Path
+    kind: str, cubes: Path, told: Callable[[str], Path], tmp_path: Path
 ) -> None:
     recipe = parse_recipe(SMALL.replace("cnn3d", kind))
-    run(Plan(recipe, data, tmp_path / "whole", (0,)), silent)
-    cases = find_cases(recipe, data)
+    unbroken = told(recipe.text)
+    cases = find_cases(recipe, cubes)
     held = {case.id for case in split(cases, recipe)[0]}
     taught = [nifti.load_case(case) for case in cases if case.id not in held]
     preparation = make_preparation(recipe.preprocessing)
@@ -145,9 +140,9 @@ def test_a_resumed_network_has_the_weights_of_an_unbroken_one(
     folder = tmp_path / "broken" / "fold0"
     folder.mkdir(parents=True)
     checkpoint.save(folder, state)
-    run(Plan(recipe, data, tmp_path / "broken", (0,), resume=True), silent)
+    run(Plan(recipe, cubes, tmp_path / "broken", (0,), resume=True), silent)
     whole, broken = (
-        load_file(tmp_path / name / "fold0/weights.safetensors") for name in ("whole", "broken")
+        load_file(each / "fold0/weights.safetensors") for each in (unbroken, tmp_path / "broken")
     )
     assert whole.keys() == broken.keys()
     for name, value in whole.items():
@@ -166,9 +161,9 @@ def test_the_weights_alone_give_the_number(kind: str) -> None:
 
 
 def test_a_yardstick_without_features_tells_the_mean_of_those_that_teach(
-    data: Path, tmp_path: Path
+    cubes: Path, tmp_path: Path
 ) -> None:
-    run(Plan(parse_recipe(YARDSTICK), data, tmp_path / "run"), silent)
+    run(Plan(parse_recipe(YARDSTICK), cubes, tmp_path / "run"), silent)
     rows = predictions.read(tmp_path / "run").rows
     for fold in (0, 1):
         others = [row.truth for row in rows if row.fold != fold]
@@ -177,9 +172,9 @@ def test_a_yardstick_without_features_tells_the_mean_of_those_that_teach(
                 assert row.found == pytest.approx(np.mean(others))
 
 
-def test_a_yardstick_of_the_mean_intensity_knows_a_bright_cube(data: Path, tmp_path: Path) -> None:
+def test_a_yardstick_of_the_mean_intensity_knows_a_bright_cube(cubes: Path, tmp_path: Path) -> None:
     text = YARDSTICK.replace('"yardstick"', '"yardstick"\nfeatures = ["mean", "size"]')
-    run(Plan(parse_recipe(text), data, tmp_path / "run"), silent)
+    run(Plan(parse_recipe(text), cubes, tmp_path / "run"), silent)
     rows = predictions.read(tmp_path / "run").rows
     truth, found = zip(*((row.truth, row.found) for row in rows), strict=True)
     assert np.corrcoef(truth, found)[0, 1] > 0.9
@@ -192,19 +187,20 @@ def test_the_cut_at_the_median_is_that_of_the_cases_that_teach() -> None:
         make_truth(parse_recipe(CLASSES), [1.0, 1.0])
 
 
-def test_a_share_is_that_of_all_labels() -> None:
+def test_a_share_is_that_of_all_labels_and_a_volume_of_those_that_are_named() -> None:
     text = SMALL.replace('"volume"', '"share"')
     labels = np.array([[[1, 2, 2, 0]]], np.uint8)
     case = Case("a", "a", None, None, None, {})
     loaded = Loaded(case, labels.astype(np.float32), labels, np.eye(4))
     assert measure_case(check_target(parse_recipe(text)), loaded) == pytest.approx(1 / 3)
+    assert measure_case(check_target(parse_recipe(SMALL)), loaded) == pytest.approx(1 / 1000)
 
 
 def test_targets_and_subgroups_come_from_a_table_beside_the_images(
-    data: Path, tmp_path: Path
+    own_cubes: Path, tmp_path: Path
 ) -> None:
     rows = [f"case_{n:03d},{'ill' if n % 3 else 'well'},{'FM'[n % 2]}" for n in range(1, 13)]
-    (data / "people.csv").write_text("\n".join(["name,state,sex", *rows]) + "\n", "utf-8")
+    (own_cubes / "people.csv").write_text("\n".join(["name,state,sex", *rows]) + "\n", "utf-8")
     text = (
         CLASSES.replace(
             LABELLED + "\nabove_median = true",
@@ -213,7 +209,7 @@ def test_targets_and_subgroups_come_from_a_table_beside_the_images(
         .replace("pairs = true", 'pairs = true\ntable = "people.csv"\nid = "name"')
         .replace("count = 2", 'count = 2\n[figures]\nsubgroups = ["sex"]')
     )
-    run(Plan(parse_recipe(text), data, tmp_path / "run"), silent)
+    run(Plan(parse_recipe(text), own_cubes, tmp_path / "run"), silent)
     answers = predictions.read(tmp_path / "run")
     for row in answers.rows:
         number = int(row.id[-3:])
@@ -235,6 +231,7 @@ def test_targets_and_subgroups_come_from_a_table_beside_the_images(
         ("dropout = 0.2", "dropout = 1.0", "'dropout' of \\[estimator\\]"),
         ("widths = [4, 8]", "widths = [4, 8, 8, 8, 8]", "is too small"),
         ("widths = [4, 8]", "width = 3", "has no key 'width'"),
+        ("batch = 2\ngrid = [8, 10, 8]", "batch = 1\ngrid = [2, 3, 3]", "a single voxel is left"),
     ],
 )
 def test_what_cannot_be_told_is_said_before_data_are_read(
@@ -261,11 +258,11 @@ def test_what_does_not_go_together_is_a_sentence(old: str, new: str, sentence: s
 
 
 def test_the_command_shows_the_figures_of_a_fold(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cubes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = tmp_path / "cube.toml"
     recipe.write_text(CLASSES, "utf-8")
-    line = ["train", str(recipe), "--data", str(data), "--out", str(tmp_path / "run")]
+    line = ["train", str(recipe), "--data", str(cubes), "--out", str(tmp_path / "run")]
     assert main.execute([*line, "--fold", "0"]) == EXIT_OK
     assert "roc_auc" in capsys.readouterr().out
 

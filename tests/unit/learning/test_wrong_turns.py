@@ -26,7 +26,7 @@ from secondread.learning.training import grading, segmentation
 from secondread.learning.training.cases import find_cases
 from secondread.learning.training.plan import Plan
 from secondread.learning.training.run import run
-from tests.learning_runs import classification_run
+from tests.learning_runs import CUBE_AFFINE, CUBE_SHAPE, classification_run, silent, write_cube
 
 HEADING = '[recipe]\nname = "small"\ntask = "{task}"\nseed = 5\n'
 IMAGES = """
@@ -86,24 +86,6 @@ nested = 3
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    for number in range(1, 7):
-        add_case(folder, number)
-    return folder
-
-
-def add_case(folder: Path, number: int) -> None:
-    labels = np.zeros((8, 10, 8), np.uint8)
-    labels[2:5, 3:7, 2 : 4 + number % 3] = 1
-    image = np.random.default_rng(number).normal(0, 0.2, labels.shape).astype(np.float32) + labels
-    for kind, voxels in (("images", image), ("labels", labels)):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-        path = folder / kind / f"case_{number:03d}.nii.gz"
-        nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)
-
-
-@pytest.fixture
 def visits(tmp_path: Path) -> Path:
     drawn = np.random.default_rng(1)
     rows = [f"p{n // 2:02d}_{n},{drawn.normal() + n // 2 % 2:.3f},{n // 2 % 2}," for n in range(40)]
@@ -111,28 +93,26 @@ def visits(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def silent(what: str, done: int, total: int) -> None:
-    """No progress in a test."""
-
-
-def test_a_run_does_not_go_on_over_other_data(data: Path, tmp_path: Path) -> None:
+def test_a_run_does_not_go_on_over_other_data(own_cubes: Path, tmp_path: Path) -> None:
     recipe = parse_recipe(YARDSTICK)
-    run(Plan(recipe, data, tmp_path / "run", (0,)), silent)
-    add_case(data, 7)
+    run(Plan(recipe, own_cubes, tmp_path / "run", (0,)), silent)
+    write_cube(own_cubes, 13)
     with pytest.raises(DataError, match="not those with which 'run' was begun"):
-        run(Plan(recipe, data, tmp_path / "run", (1,), resume=True), silent)
-    (data / "images/case_007.nii.gz").unlink()
-    run(Plan(recipe, data, tmp_path / "run", (1,), resume=True), silent)
-    assert len(predictions.read(tmp_path / "run").rows) == 6
+        run(Plan(recipe, own_cubes, tmp_path / "run", (1,), resume=True), silent)
+    (own_cubes / "images/case_013.nii.gz").unlink()
+    run(Plan(recipe, own_cubes, tmp_path / "run", (1,), resume=True), silent)
+    assert len(predictions.read(tmp_path / "run").rows) == 12
 
 
-def test_a_network_whose_data_have_changed_gives_no_features(data: Path, tmp_path: Path) -> None:
+def test_a_network_whose_data_have_changed_gives_no_features(
+    own_cubes: Path, tmp_path: Path
+) -> None:
     torch.set_num_threads(1)
-    run(Plan(parse_recipe(UNET), data, tmp_path / "unet"), silent)
-    plan = Plan(parse_recipe(YARDSTICK), data, tmp_path / "hybrid")
+    run(Plan(parse_recipe(UNET), own_cubes, tmp_path / "unet"), silent)
+    plan = Plan(parse_recipe(YARDSTICK), own_cubes, tmp_path / "hybrid")
     source = find_source(FeatureSet(("embedding",), network="./unet"), plan)
     source.refuse_taught(plan, 0, [])
-    add_case(data, 7)
+    write_cube(own_cubes, 13)
     with pytest.raises(DataError, match="trained on other cases"):
         source.refuse_taught(plan, 0, [])
 
@@ -147,22 +127,26 @@ def test_the_network_of_the_hippocampus_knows_which_cases_taught_it(tmp_path: Pa
     source = find_source(FeatureSet(("embedding",), network="hippocampus_mr"), plan)
     with pytest.raises(DataError, match="trained on other cases"):
         source.refuse_taught(plan, 0, [])
+    # Taught elsewhere, it is not asked whom it knows, but has no sixth network all the same.
+    wanted = FeatureSet(("embedding",), network="hippocampus_mr", taught_elsewhere=True)
+    with pytest.raises(DataError, match="5 files of weights, so fold 5 has none"):
+        source.open(wanted, 5, 0)
 
 
-def test_of_a_table_beside_images_only_named_columns_are_kept(data: Path) -> None:
-    rows = [f"case_{n:03d},{40 + n},Doe^Jane,F" for n in range(1, 7)]
-    (data / "people.csv").write_text("\n".join(["name,age,who,sex", *rows]), "utf-8")
+def test_of_a_table_beside_images_only_named_columns_are_kept(own_cubes: Path) -> None:
+    rows = [f"case_{n:03d},{40 + n},Doe^Jane,F" for n in range(1, 13)]
+    (own_cubes / "people.csv").write_text("\n".join(["name,age,who,sex", *rows]), "utf-8")
     text = YARDSTICK.replace('labels = "labels"', 'labels = "labels"\ntable = "people.csv"\n{}')
     text = text.replace("{}", 'id = "name"\ncolumns = ["age"]')
     recipe = parse_recipe(text + '[figures]\nsubgroups = ["sex"]')
-    assert [dict(case.values) for case in find_cases(recipe, data)][:2] == [
+    assert [dict(case.values) for case in find_cases(recipe, own_cubes)][:2] == [
         {"age": 41.0, "sex": "F"},
         {"age": 42.0, "sex": "F"},
     ]
     recipe = parse_recipe(text.replace('columns = ["age"]', ""))
-    assert not any(case.values for case in find_cases(recipe, data))
+    assert not any(case.values for case in find_cases(recipe, own_cubes))
     with pytest.raises(DataError, match="has no column sox"):
-        find_cases(parse_recipe(text + '[figures]\nsubgroups = ["sox"]'), data)
+        find_cases(parse_recipe(text + '[figures]\nsubgroups = ["sox"]'), own_cubes)
 
 
 def test_a_mistyped_column_or_table_is_a_sentence(visits: Path, tmp_path: Path) -> None:
@@ -282,34 +266,34 @@ def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
         read_recipe(tmp_path)
 
 
-def test_an_image_that_is_there_twice_is_named(data: Path) -> None:
-    image = nibabel.load(data / "images/case_001.nii.gz")
-    nibabel.save(image, data / "images/case_001.nii")
+def test_an_image_that_is_there_twice_is_named(own_cubes: Path) -> None:
+    image = nibabel.load(own_cubes / "images/case_001.nii.gz")
+    nibabel.save(image, own_cubes / "images/case_001.nii")
     with pytest.raises(DataError, match="'case_001' twice"):
-        find_cases(parse_recipe(YARDSTICK), data)
+        find_cases(parse_recipe(YARDSTICK), own_cubes)
 
 
 @pytest.mark.parametrize("value", [np.nan, -1.0, 0.5, 300.0])
 def test_a_label_map_of_other_than_small_whole_numbers_is_a_sentence(
-    value: float, data: Path
+    value: float, own_cubes: Path
 ) -> None:
-    case = find_cases(parse_recipe(YARDSTICK), data)[0]
+    case = find_cases(parse_recipe(YARDSTICK), own_cubes)[0]
     assert case.labels
-    voxels = np.full((8, 10, 8), value, np.float32)
-    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), case.labels)
+    voxels = np.full(CUBE_SHAPE, value, np.float32)
+    nibabel.save(nibabel.Nifti1Image(voxels, CUBE_AFFINE), case.labels)
     with pytest.raises(DataError, match="values that are not 0, 1"):
         load_case(case)
 
 
 def test_another_folder_of_data_is_not_taken_for_the_one_of_the_run(
-    data: Path, tmp_path: Path
+    own_cubes: Path, tmp_path: Path
 ) -> None:
-    run(Plan(parse_recipe(YARDSTICK), data, tmp_path / "run"), silent)
+    run(Plan(parse_recipe(YARDSTICK), own_cubes, tmp_path / "run"), silent)
     answers = predictions.read(tmp_path / "run")
-    evaluation.evaluate(answers, data)
-    shutil.rmtree(data / "images")
+    evaluation.evaluate(answers, own_cubes)
+    shutil.rmtree(own_cubes / "images")
     with pytest.raises(DataError, match="None of the run's images"):
-        evaluation.evaluate(answers, data)
+        evaluation.evaluate(answers, own_cubes)
 
 
 def test_exchanges_without_a_figure_are_no_witness_against_chance() -> None:

@@ -265,7 +265,7 @@ def check_agreement(fitted: Fitted, path: Path, values: NDArray[np.float64]) -> 
     difference = float(np.abs(run_onnx(path, rows) - fitted.probabilities(rows)).max())
     if not difference <= AGREEMENT:
         raise DataError(
-            f"{path.name} differs by {difference:.1e} from the estimator it was made from; "
+            f"The ONNX file differs by {difference:.1e} from the estimator it was made from; "
             f"{AGREEMENT:.0e} is the most."
         )
     return difference

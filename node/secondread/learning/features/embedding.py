@@ -110,13 +110,23 @@ class Source:
                 "unet3d", {"in_channels": 1, "out_channels": classes, "widths": tuple(widths)}
             )
         if not wanted.untrained:
-            path = self.weights[fold if len(self.weights) > 1 else 0]
+            path = self._weights_of(fold)
             try:
                 net.load_state_dict({name: one.float() for name, one in load_file(path).items()})
             except (OSError, RuntimeError) as error:
                 raise DataError(f"The weights '{path.name}' cannot be used: {error}") from None
         preparation = make_preparation(self.recipe.preprocessing)
         return FoldNetwork(cast("UNet3D", net.eval()), self.recipe, preparation, wanted.layers)
+
+    def _weights_of(self, fold: int) -> Path:
+        """The file of a fold; the only one, where there is one for all of them."""
+        place = fold if len(self.weights) > 1 else 0
+        if place >= len(self.weights):
+            raise DataError(
+                f"The network of [features] has {len(self.weights)} files of weights, so fold "
+                f"{fold} has none. Give this recipe as many folds."
+            )
+        return self.weights[place]
 
     def refuse_taught(self, plan: Plan, fold: int, held_out: Sequence[str]) -> None:
         """Go no further where the network of a fold was taught by a subject that it holds out.

@@ -67,7 +67,8 @@ def read_table(path: Path, layout: TableLayout) -> tuple[Case, ...]:
     """Read a CSV file; what looks like a number is one, an empty field is left out.
 
     Raises:
-        DataError: it is absent, is no CSV, lacks a column, or names a case twice.
+        DataError: it is absent, is no CSV, lacks a column or has one twice, has a row that is
+            longer than its header line, or names a case twice.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -77,6 +78,10 @@ def read_table(path: Path, layout: TableLayout) -> tuple[Case, ...]:
         raise DataError(f"The data have no table '{path.name}'.") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"The table {path.name} cannot be read: {error}") from None
+    if twice := sorted({name for name in columns if name and columns.count(name) > 1}):
+        raise DataError(
+            f"The table {path.name} has several columns '{twice[0]}'; give each its own name."
+        )
     asked = [layout.id, layout.subject, layout.target, *layout.columns, *layout.needed]
     if missing := sorted({name for name in asked if name and name not in columns}):
         raise DataError(f"The table {path.name} has no column {', '.join(missing)}.")
@@ -90,6 +95,11 @@ def read_table(path: Path, layout: TableLayout) -> tuple[Case, ...]:
 
 
 def _read_row(row: Mapping[str, str], number: int, layout: TableLayout) -> Case:
+    if None in row:
+        raise DataError(
+            f"Row {number} of the table has more fields than the header line has columns, so that "
+            "they cannot be told apart; put a text that holds a comma in quotation marks."
+        )
     texts = {key: (text or "").strip() for key, text in row.items() if key}
     subject = texts[layout.subject]
     if layout.subject_pattern:

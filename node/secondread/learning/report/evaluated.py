@@ -23,6 +23,7 @@ from secondread.learning.report.page import (
 from secondread.learning.report.pictures import draw_scene, load_scene
 from secondread.learning.subgroups import Subgroup
 from secondread.learning.tasks import FloatArray, columns
+from secondread.learning.whole import write_whole
 
 PICTURES = "pictures"
 
@@ -165,7 +166,7 @@ def _worst(evaluation: Evaluation, places: Places) -> Section:
         if scene is not None:
             picture = draw_scene(scene)
             (places.out / PICTURES).mkdir(exist_ok=True)
-            (places.out / PICTURES / f"worst_{number}.png").write_bytes(picture)
+            write_whole(places.out / PICTURES / f"worst_{number}.png", picture)
             drawn.append(embed(f"Case {row.id}: {_say(row)}", picture))
     notes: tuple[str, ...] = ()
     if drawn:

@@ -10,6 +10,7 @@ from pathlib import Path
 import jinja2
 
 from secondread.learning.intervals import Estimate
+from secondread.learning.whole import write_whole
 
 FILE_NAME = "report.html"
 _TEMPLATE = Path(__file__).with_name("page.html")
@@ -55,7 +56,7 @@ def write_page(folder: Path, title: str, lead: Sequence[str], sections: Sequence
     )
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     path = folder / FILE_NAME
-    path.write_text(template.render(title=title, lead=lead, sections=sections), encoding="utf-8")
+    write_whole(path, template.render(title=title, lead=lead, sections=sections))
     return path
 
 

@@ -31,6 +31,7 @@ from secondread.learning.training.plan import (
     relative,
     write_rows,
 )
+from secondread.learning.whole import whole
 
 WEIGHTS_NAME = "weights.safetensors"
 FOUND_NAME = "found"
@@ -95,9 +96,8 @@ def _run_fold(
 
 def keep_weights(weights: dict[str, Tensor], folder: Path) -> None:
     """Write weights by name into a fold's folder, whole or not at all."""
-    partial = folder / f"{WEIGHTS_NAME}.partial"
-    save_file(weights, partial)
-    partial.replace(folder / WEIGHTS_NAME)
+    with whole(folder / WEIGHTS_NAME) as partial:
+        save_file(weights, partial)
 
 
 def _answer(plan: Plan, fold: int, loaded: Loaded, net: UNet3D) -> Row:
@@ -137,4 +137,5 @@ def _write_labels(path: Path, labels: NDArray[np.uint8], affine_ras: NDArray[np.
     import nibabel
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.save(nibabel.Nifti1Image(labels, affine_ras), path)
+    with whole(path) as partial:
+        nibabel.save(nibabel.Nifti1Image(labels, affine_ras), partial)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -19,7 +20,8 @@ from secondread.learning.augmentation.volumes import Augment, Augmentation, make
 from secondread.learning.case import Case, Loaded
 from secondread.learning.networks.graders import Grader, Sizes
 from secondread.learning.preprocessing.steps import make_preparation
-from secondread.learning.recipe import Recipe, Target, make_options
+from secondread.learning.recipe import Recipe, Target, Training, make_options
+from secondread.learning.seeds import draw_seed
 from secondread.learning.target import Truth, check_target, make_truth, measure_case
 from secondread.learning.training import checkpoint, loop
 from secondread.learning.training.cases import find_cases, load_case, split
@@ -34,7 +36,6 @@ from secondread.learning.training.plan import (
     prepare_folder,
     write_rows,
 )
-from secondread.learning.training.segmentation import step_seed
 from secondread.learning.training.sides import check_sides, check_slices
 
 _AXES = ("sagittal", "coronal", "axial")
@@ -111,8 +112,19 @@ def check(recipe: Recipe) -> Sizes:
     check_sides(recipe)
     if recipe.estimator.kind != "cnn3d":
         check_slices(recipe)
+    elif _voxels_left(recipe.training, len(widths)) == 1:
+        raise RecipeError(
+            "With batch = 1 and this 'grid' of [training] a single voxel is left at the lowest "
+            "level, which has no spread to be normalised by: take a larger batch or grid, or "
+            "fewer widths."
+        )
     _check_augmentation(recipe, target)
     return Sizes(widths, _AXES.index(options.slices), options.hidden, options.dropout)
+
+
+def _voxels_left(training: Training, levels: int) -> int:
+    """How many voxels of a batch there are at the lowest level."""
+    return training.batch * math.prod(size >> (levels - 1) for size in training.grid)
 
 
 def _check_augmentation(recipe: Recipe, target: Target) -> None:
@@ -147,13 +159,14 @@ def make_lesson(recipe: Recipe, fold: int, taught: Sequence[Known], truth: Truth
     grader = make_grader(recipe, fold, targets)
 
     def loss(model: nn.Module, step: int) -> Tensor:
-        augment = Augment(steps, training.grid, classes=1, seed=step_seed(recipe, fold, step))
+        seed = draw_seed(recipe, "augmentation", fold, step)
+        augment = Augment(steps, training.grid, classes=1, seed=seed)
         picks = augment.rng.integers(len(taught), size=training.batch)
         x = torch.stack([augment.draw_image(taught[pick].image) for pick in picks])
         y = targets[torch.from_numpy(picks)]
         # What is left out by dropout hangs on the step alone, so that a resumed run is the same.
         with torch.random.fork_rng(devices=()), torch.autocast("cpu", torch.bfloat16):
-            torch.manual_seed(step_seed(recipe, fold, step))
+            torch.manual_seed(draw_seed(recipe, "dropout", fold, step))
             answers = model(x).float()
         if recipe.task == "classification":
             return F.binary_cross_entropy_with_logits(answers, y)
@@ -170,7 +183,7 @@ def make_grader(recipe: Recipe, fold: int, targets: Tensor) -> Grader:
         centre = float(targets.mean())
         spread = max(float(targets.std(correction=0)), _LEAST_SPREAD)
     with torch.random.fork_rng(devices=()):
-        torch.manual_seed(recipe.seed + fold)
+        torch.manual_seed(draw_seed(recipe, "weights", fold))
         return Grader(recipe.estimator.kind, check(recipe), centre, spread)
 
 

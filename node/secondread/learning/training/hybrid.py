@@ -30,6 +30,7 @@ from secondread.learning.features.extraction import (
 from secondread.learning.preprocessing.steps import Preparation, make_preparation
 from secondread.learning.readers.table import Features
 from secondread.learning.recipe import FeatureSet, Recipe
+from secondread.learning.seeds import draw_seed
 from secondread.learning.target import check_target, make_truth, measure_case
 from secondread.learning.training.cases import find_cases, load_case, split
 from secondread.learning.training.fold_figures import fold_figures
@@ -42,6 +43,7 @@ from secondread.learning.training.plan import (
     prepare_folder,
     write_rows,
 )
+from secondread.learning.whole import whole, write_whole
 
 MODEL_NAME = "model.onnx"
 FEATURES_NAME = "features.json"
@@ -174,7 +176,7 @@ def _numbers(course: _Course, fold: int, held_out: set[str], report: Report) -> 
     if not (wanted.untrained or wanted.taught_elsewhere):
         subjects = {each.case.subject for each in course.known if each.case.id in held_out}
         course.source.refuse_taught(course.plan, fold, sorted(subjects))
-    network = course.source.open(wanted, fold, course.plan.recipe.seed + fold)
+    network = course.source.open(wanted, fold, draw_seed(course.plan.recipe, "untrained", fold))
     found: list[Numbers] = []
     for number, each in enumerate(course.known, 1):
         embedded, labels = network.read(each.loaded, drawn=wanted.region == "network")
@@ -204,7 +206,10 @@ def _write_table(plan: Plan, fold: int, table: Features) -> None:
     """Write the features of every case, those held out too, as this fold saw them."""
     folder = plan.folder(fold)
     folder.mkdir(exist_ok=True)
-    with (folder / TABLE_NAME).open("w", newline="", encoding="utf-8") as file:
+    with (
+        whole(folder / TABLE_NAME) as partial,
+        partial.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(("id", "subject", "truth", *table.names))
         for name, subject, truth, row in zip(
@@ -218,8 +223,7 @@ def _keep(plan: Plan, fold: int, fitted: tables.Fitted, taught: Features) -> Non
     folder = plan.folder(fold)
     content = {"features": list(taught.names), "chosen": dict(fitted.chosen)}
     text = json.dumps(content, indent=1)
-    (folder / FEATURES_NAME).write_text(text + "\n", "utf-8")
-    partial = (folder / MODEL_NAME).with_suffix(".partial")
-    tables.export(fitted, partial)
-    tables.check_agreement(fitted, partial, taught.values)
-    partial.replace(folder / MODEL_NAME)
+    write_whole(folder / FEATURES_NAME, text + "\n")
+    with whole(folder / MODEL_NAME) as partial:
+        tables.export(fitted, partial)
+        tables.check_agreement(fitted, partial, taught.values)

@@ -17,6 +17,7 @@ from secondread.errors import DataError
 from secondread.learning.recipe import Training
 from secondread.learning.training import checkpoint
 from secondread.learning.training.checkpoint import State
+from secondread.learning.whole import whole
 
 LOG_NAME = "log.csv"
 LOG_EVERY_STEPS = 50
@@ -145,7 +146,7 @@ def _cut_log(path: Path, step: int) -> None:
     if path.exists() and step:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.reader(file) if row and row[0].isdigit()]
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(_LOG_COLUMNS)
         writer.writerows(row for row in rows if int(row[0]) <= step)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from secondread.learning.case import Case
 from secondread.learning.predictions import Predictions, Row
 from secondread.learning.readers.nifti import ENDINGS
 from secondread.learning.recipe import Recipe
+from secondread.learning.whole import write_whole
 
 RECIPE_NAME = "recipe.toml"
 LOCK_NAME = ".lock"
@@ -59,7 +59,7 @@ class FoldResult:
 
 
 def choose_folds(plan: Plan) -> tuple[int, ...]:
-    """The folds that a plan trains.
+    """The folds that a plan trains, each once.
 
     Raises:
         UsageError: one of them is not there.
@@ -68,7 +68,7 @@ def choose_folds(plan: Plan) -> tuple[int, ...]:
     folds = plan.folds or tuple(range(count))
     if bad := [fold for fold in folds if not 0 <= fold < count]:
         raise UsageError(f"There is no fold {bad[0]}; folds are 0 to {count - 1}.")
-    return folds
+    return tuple(dict.fromkeys(folds))
 
 
 def prepare_folder(plan: Plan, folds: Sequence[int], begun_by: str) -> None:
@@ -96,7 +96,7 @@ def prepare_folder(plan: Plan, folds: Sequence[int], begun_by: str) -> None:
                 "give --out a new folder."
             )
     if not path.exists():
-        _write_whole(path, plan.recipe.text)
+        write_whole(path, plan.recipe.text)
 
 
 def hold_split(plan: Plan, parts: Sequence[Sequence[Case]]) -> None:
@@ -110,7 +110,7 @@ def hold_split(plan: Plan, parts: Sequence[Sequence[Case]]) -> None:
     """
     path, digest = plan.out / SPLIT_NAME, digest_split(parts)
     if not path.exists():
-        _write_whole(path, digest + "\n")
+        write_whole(path, digest + "\n")
     elif path.read_text("utf-8").strip() != digest:
         raise DataError(
             f"The data are not those with which '{plan.out.name}' was begun: cases, subjects or "
@@ -123,13 +123,6 @@ def digest_split(parts: Sequence[Sequence[Case]]) -> str:
     """Give the sha256 of which cases, of which subjects and with which targets, each fold holds."""
     rows = [[(case.id, case.subject, case.target) for case in part] for part in parts]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-
-
-def _write_whole(path: Path, text: str) -> None:
-    # Folds may begin side by side: none of them sees half a file.
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(text, "utf-8")
-    partial.replace(path)
 
 
 def write_rows(plan: Plan, fold: int, rows: Sequence[Row]) -> None:

@@ -18,13 +18,11 @@ from secondread.learning.augmentation.volumes import Augment, make_augmentation
 from secondread.learning.case import Loaded
 from secondread.learning.preprocessing.steps import make_preparation
 from secondread.learning.recipe import Recipe, Training
+from secondread.learning.seeds import draw_seed
 from secondread.learning.training.loop import Lesson
 from secondread.learning.training.loss import segmentation_loss
 from secondread.learning.training.sides import check_sides
 
-_FOLD_STRIDE = 10**7
-_SEED_STRIDE = 1000
-"""Keep the seeds of seeds, folds and steps apart."""
 _DEFAULT_WIDTHS = (16, 32, 64, 128)
 
 
@@ -71,7 +69,7 @@ def make_trainee(recipe: Recipe, fold: int) -> Trainee:
     """The network with its first weights, which hang on seed and fold alone."""
     widths = check(recipe)
     with torch.random.fork_rng(devices=()):
-        torch.manual_seed(recipe.seed + fold)
+        torch.manual_seed(draw_seed(recipe, "weights", fold))
         trainee = Trainee(len(recipe.figures.labels) + 1, widths)
     return trainee.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload,no-any-return]
 
@@ -95,7 +93,7 @@ def make_lesson(recipe: Recipe, fold: int, cases: Sequence[Loaded]) -> Lesson:
     pairs = [(each.image, labels_of(each)) for each in prepared]
 
     def loss(model: nn.Module, step: int) -> Tensor:
-        seed = step_seed(recipe, fold, step)
+        seed = draw_seed(recipe, "augmentation", fold, step)
         augment = Augment(steps, training.grid, classes=classes, seed=seed)
         picks = augment.rng.integers(len(pairs), size=training.batch)
         drawn = [augment(*pairs[pick]) for pick in picks]
@@ -110,11 +108,6 @@ def make_lesson(recipe: Recipe, fold: int, cases: Sequence[Loaded]) -> Lesson:
 
     text = hashlib.sha256(recipe.text.encode()).hexdigest()
     return Lesson(f"Fold {fold}", make_trainee(recipe, fold), loss, text)
-
-
-def step_seed(recipe: Recipe, fold: int, step: int) -> int:
-    """The seed of what is drawn at a step, counted from 0."""
-    return recipe.seed * _SEED_STRIDE + fold * _FOLD_STRIDE + step
 
 
 @torch.inference_mode()

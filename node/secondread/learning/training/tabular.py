@@ -35,6 +35,7 @@ from secondread.learning.training.plan import (
     prepare_folder,
     write_rows,
 )
+from secondread.learning.whole import whole, write_whole
 
 MODEL_NAME = "model.onnx"
 CHOSEN_NAME = "chosen.json"
@@ -130,15 +131,13 @@ def _keep(folder: Path, fitted: Fitted, features: Features, recipe: Recipe) -> N
     """Write an estimator as ONNX, compare it with the one it was made from, and say its sizes."""
     folder.mkdir(exist_ok=True)
     chosen = json.dumps(dict(fitted.chosen), indent=1)
-    (folder / CHOSEN_NAME).write_text(chosen + "\n", "utf-8")
-    path = folder / MODEL_NAME
-    partial = path.with_suffix(".partial")
-    if not recipe.estimator.options.get(_SURFACE):
-        tables.export(fitted, partial)
-        tables.check_agreement(fitted, partial, features.values)
-    else:
-        _write_surface(partial, fitted, features)
-    partial.replace(path)
+    write_whole(folder / CHOSEN_NAME, chosen + "\n")
+    with whole(folder / MODEL_NAME) as partial:
+        if not recipe.estimator.options.get(_SURFACE):
+            tables.export(fitted, partial)
+            tables.check_agreement(fitted, partial, features.values)
+        else:
+            _write_surface(partial, fitted, features)
 
 
 def _write_surface(path: Path, fitted: Fitted, features: Features) -> None:

@@ -31,6 +31,7 @@ from secondread.learning.training.plan import (
     prepare_folder,
     write_rows,
 )
+from secondread.learning.whole import write_whole
 
 FILE_NAME = "yardstick.json"
 _MM3_PER_ML = 1000
@@ -162,4 +163,4 @@ def _keep(plan: Plan, fold: int, names: Sequence[str], line: Line) -> None:
         "offset": line.offset,
     }
     text = json.dumps(content, indent=1)
-    (plan.folder(fold) / FILE_NAME).write_text(text + "\n", "utf-8")
+    write_whole(plan.folder(fold) / FILE_NAME, text + "\n")
