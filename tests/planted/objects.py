@@ -20,19 +20,6 @@ _TEXTS = set("AE LO LT PN SH ST UC UR UT".split())
 _FORMED = set("AS CS DA DS DT IS TM UI".split())
 _NUMBERS = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "AT": 4, "UV": 8, "SV": 8}
 _BULK = set("OB OD OF OL OV OW UN".split())
-# Numbers without end that an export keeps as numbers: docs/deidentification.md says so.
-KEPT_BULK = {
-    "RedPaletteColorLookupTableData",
-    "GreenPaletteColorLookupTableData",
-    "BluePaletteColorLookupTableData",
-    "AlphaPaletteColorLookupTableData",
-    "SegmentedRedPaletteColorLookupTableData",
-    "SegmentedGreenPaletteColorLookupTableData",
-    "SegmentedBluePaletteColorLookupTableData",
-    "LUTData",
-    "VectorGridData",
-    "SpectroscopyData",
-}
 ROWS = COLUMNS = 16
 _PIXELS = 0x7FE00010
 
@@ -119,9 +106,9 @@ class Planter:
     def _elements(self) -> Iterator[tuple[int, bytes]]:
         fixed = dict(self._fixed())
         yield from ((tag, element(tag, vr, value)) for tag, (vr, value) in fixed.items())
-        for tag, (vrs, multiplicity, _, _, keyword) in DicomDictionary.items():
+        for tag, (vrs, multiplicity, *_) in DicomDictionary.items():
             vr = vrs.split(" or ")[-1]
-            if tag in fixed or tag >> 16 in (0, 2, 0x7FE0) or vr == "NONE" or keyword in KEPT_BULK:
+            if tag in fixed or tag >> 16 in (0, 2, 0x7FE0) or vr == "NONE":
                 continue
             content = self._sequence(tag) if vr == "SQ" else self._one(tag, vr, multiplicity)
             if content:

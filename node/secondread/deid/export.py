@@ -25,6 +25,7 @@ from secondread.deid.profile.elements import (
 )
 from secondread.deid.profile.keys import ProjectKey
 from secondread.deid.profile.manifest import Manifest
+from secondread.deid.profile.number_tables import lost_table
 from secondread.deid.profile.options import Profile
 from secondread.deid.profile.people import person_of
 from secondread.deid.profile.risks import Overrides, Risk, risks_of
@@ -137,6 +138,9 @@ class _Exporter:
             self._cleaners[person.identity] = cleaner
         cleaner.add_names(person.names)
         cleaned = cleaner.clean(source, root)
+        if lost := lost_table(root, cleaned):
+            self._against[lost] += 1
+            return
         # What a program has found is no proof that there was nothing else.
         if region or (ENCAPSULATED_DOCUMENT in cleaned and _BURNED_IN in root):
             cleaned[_BURNED_IN] = encode(_BURNED_IN, b"CS", b"NO")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from secondread.deid.profile.elements import (
     too_deep,
 )
 from secondread.deid.profile.keys import ProjectKey
+from secondread.deid.profile.number_tables import BESIDE, LUT_DATA, is_number_table
 from secondread.deid.profile.options import Profile
 from secondread.deid.profile.people import Person
 from secondread.deid.profile.risks import NEWER_CLASSES
@@ -89,17 +90,18 @@ class Cleaner:
         cleaned: dict[int, bytes] = {}
         memo, notes, buffer = self._memo, self.notes, source.buffer
         walk = _Walk(self, source, root)
+        bulk_numbers = table.bulk_numbers()
         for element in source.elements:
             tag, vr, start, end, is_open, is_implicit = element
             if tag in PIXEL_TAGS:
                 continue
-            if is_open or end - start > _MEMO_VALUE_BYTES:
-                done = walk.element(element, ())
+            if is_open or end - start > _MEMO_VALUE_BYTES or tag in bulk_numbers:
+                done = walk.element(element, (), source.elements)
             else:
                 key = (tag, vr, is_implicit, buffer[start:end])
                 found = memo.get(key)
                 if found is None:
-                    found = memo[key] = walk.element(element, ())
+                    found = memo[key] = walk.element(element, (), source.elements)
                 done = found
             if done.encoded and tag not in cleaned:
                 cleaned[tag] = done.encoded
@@ -185,8 +187,8 @@ class _Walk:
         self._is_signed = root.get(_PIXEL_REPRESENTATION, b"\0")[:1] == b"\1"
         self._document = document_for(root)
 
-    def element(self, element: Element, path: Path) -> _Done:
-        """What becomes of an element."""
+    def element(self, element: Element, path: Path, content: Sequence[Element]) -> _Done:
+        """What becomes of an element; ``content`` is what it is in, a data set or an item."""
         tag = element.tag
         rule = self._cleaner.rule(tag, bool(path))
         at = (*path, tag)
@@ -202,6 +204,10 @@ class _Walk:
             return _Done(encode(tag, vr, self._document), [Note(at, rule.does)])
         if not value and rule.does is not Does.PSEUDONYM:
             return _Done(encode(tag, vr, b""), [Note(at, Does.EMPTY)])
+        if rule.does is Does.CHECK and tag in table.bulk_numbers():
+            if not is_number_table(tag, value, self._beside(content)):
+                return _Done(b"", [Note(at, Does.REMOVE)])
+            return _Done(encode(tag, vr, value), [Note(at, Does.CHECK)])
         for does in (rule.does, rule.otherwise):
             if does is Does.REMOVE:
                 break
@@ -209,6 +215,13 @@ class _Walk:
             if became is not None:
                 return _Done(encode(tag, vr, became), [Note(at, does)])
         return _Done(b"", [Note(at, Does.REMOVE)])
+
+    def _beside(self, content: Sequence[Element]) -> Mapping[int, bytes]:
+        found: dict[int, bytes] = {}
+        for element in content:
+            if element.tag in BESIDE and not element.is_open:
+                found.setdefault(element.tag, self._source.value(element))
+        return found
 
     def _vr(self, element: Element, rule: Rule) -> bytes:
         """The VR that is written: the element's own if the dictionary allows it."""
@@ -237,9 +250,13 @@ class _Walk:
             return _Done(b"", [Note(at, Does.REMOVE)])
         notes = [Note(at, Does.RECURSE)]
         encoded = [self._item(content, at, notes) for _, _, content in items]
-        return _Done(encode_sequence(tag, encoded), notes)
+        kept = [item for item in encoded if item is not None]
+        if encoded and not kept:
+            return _Done(b"", [*notes[1:], Note(at, Does.REMOVE)])
+        return _Done(encode_sequence(tag, kept), notes)
 
-    def _item(self, content: list[Element], path: Path, notes: list[Note]) -> bytes:
+    def _item(self, content: list[Element], path: Path, notes: list[Note]) -> bytes | None:
+        """An item, encoded; None where it was about a look-up table that had to go."""
         cleaned: dict[int, bytes] = {}
         is_code = any(element.tag in codes.MARKS for element in content)
         if is_code:
@@ -252,10 +269,12 @@ class _Walk:
         for element in content:
             if (is_code and element.tag in codes.MACRO) or element.tag in cleaned:
                 continue
-            done = self.element(element, path)
+            done = self.element(element, path, content)
             notes += done.notes
             if done.encoded:
                 cleaned[element.tag] = done.encoded
+        if LUT_DATA not in cleaned and any(element.tag == LUT_DATA for element in content):
+            return None
         cleaned.update(self.safe_private(content, path))
         return b"".join(cleaned[tag] for tag in sorted(cleaned))
 

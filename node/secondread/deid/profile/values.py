@@ -17,7 +17,6 @@ _INTEGER = re.compile(rb"[+-]?\d+")
 _NUMBER_CHARACTERS_MAX = {b"DS": 16, b"IS": 12}
 _LETTERS = re.compile(rb"[A-Za-z0-9^=_ -]{8}")
 """Eight in a row hardly ever occur in binary numbers, and always in a text."""
-_PRINTABLE = re.compile(rb"[\x20-\x7e\0]*")
 _AGE = re.compile(rb"(\d{3})([DWMY])")
 _AGE_MAX_YEARS = 90
 _DUMMIES = {
@@ -43,9 +42,6 @@ _DUMMIES = {
 
 def is_harmless(tag: int, vr: bytes, value: bytes, values_max: int) -> bool:
     """Whether a value is nothing but numbers, known code strings or a known technical text."""
-    if tag in table.bulk_numbers():
-        # Long numbers hold eight letters in a row by chance, but not letters and nothing else.
-        return not (_LETTERS.search(value) and _PRINTABLE.fullmatch(value))
     size = _SIZES.get(vr)
     if size:
         return _is_binary(vr, value, size, values_max)
