@@ -15,6 +15,7 @@ from secondread.cli.main import execute
 from secondread.cli.probes.disk_pressure import probe_disk_pressure
 from secondread.cli.probes.finding import Health
 from secondread.config.load import load
+from secondread.domain.monitoring import Comparison
 from secondread.domain.retention import DAY_S
 from secondread.errors import EXIT_FAILED, EXIT_NO_INPUT, EXIT_OK, EXIT_USAGE
 from tests.kept_files import KeptFiles, image
@@ -173,3 +174,28 @@ def test_doctor_says_nothing_of_a_node_that_has_not_run(
 ) -> None:
     (tmp_path / "secondread.toml").write_text('[node]\ndata_dir = "nowhere"\n')
     assert not list(probe_disk_pressure(load(tmp_path / "secondread.toml", {})))
+
+
+def test_old_rows_of_watched_models_are_told_and_go_but_not_with_one_study(
+    files: KeptFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = time.time()
+    with files.ledger.begin() as change:
+        for challenger_id, days in ((1, 10), (2, 800)):
+            measures = {"same_input": 1.0}
+            change.comparisons.keep(Comparison(1, challenger_id, now - days * DAY_S, measures))
+    answer(capsys, "purge", "--now", "--yes")
+    with files.ledger.read() as view:
+        kept = view.comparisons.of_model("brain", "1", 9)
+    # They are written in the order of their times: an old one after a new one waits for that.
+    assert [one.challenger_job_id for one in kept] == [1, 2]
+    with files.ledger.begin() as change:
+        change.monitoring_keeping.remove_comparisons([one.id for one in kept[:1]])
+    assert answer(capsys, "purge", "--dry-run")["rows"] == {"observations": 0, "comparisons": 1}
+    assert answer(capsys, "purge", "--dry-run", "--study", "2")["rows"] == {}
+    assert execute(["retention", "purge", "--now", "--yes"]) == EXIT_OK
+    assert "Removed 1 comparison with challengers." in capsys.readouterr().out
+    assert answer(capsys, "purge", "--dry-run")["rows"] == {"observations": 0, "comparisons": 0}
+    assert answer(capsys, "show")["observations_days"] == 730
+    assert execute(["retention", "show"]) == EXIT_OK
+    assert "are kept for 730 days" in capsys.readouterr().out

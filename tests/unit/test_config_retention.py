@@ -33,14 +33,23 @@ warn_days = 5
 warn_gib = 2
 when_low = "purge-safe"
 early_days = 0.5
+observations_days = 60
 """
     assert load(write(tmp_path, text), {}).retention == Retention(
-        10, 1.5, 20, 0, 3, 4, 5, 2 * 1024**3, WhenLow.PURGE_SAFE, 0.5
+        10, 1.5, 20, 0, 3, 4, 5, 2 * 1024**3, WhenLow.PURGE_SAFE, 0.5, 60
     )
 
 
 @pytest.mark.parametrize(
-    "line", ["images_days = -1", 'when_low = "delete"', "early_days = 0", "image_days = 3"]
+    "line",
+    [
+        "images_days = -1",
+        'when_low = "delete"',
+        "early_days = 0",
+        "image_days = 3",
+        # A comparison that goes while its jobs are compared would be made again.
+        "observations_days = 30",
+    ],
 )
 def test_what_cannot_be_is_told(tmp_path: Path, line: str) -> None:
     with pytest.raises(ConfigurationError, match=line.split(maxsplit=1)[0]):

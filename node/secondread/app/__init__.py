@@ -191,7 +191,8 @@ def _watch_models(settings: Settings, place: Workplace, timers: Timers) -> None:
     from secondread.pipeline.watching import METRICS_S, ModelWatch
 
     watch = ModelWatch(place, settings.monitoring)
-    timers.every(settings.monitoring.look_minutes * 60, "models", watch.look)
+    interval_s = settings.monitoring.look_minutes * 60
+    timers.every(interval_s, "models", watch.look, first_s=watch.wait_s())
     timers.every(METRICS_S, "metrics of models", watch.write_metrics)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from secondread.domain.hold import Hold
     from secondread.domain.retention import Kind
     from secondread.pipeline.caretaker import Caretaker
+    from secondread.pipeline.purge_monitoring import Rows
     from secondread.pipeline.removal import Amount, Amounts, Wish
     from secondread.store import Ledger
 
@@ -153,7 +155,7 @@ def purge_files(
     from secondread.cli.peer_edit import ask, operator
     from secondread.config.load import load
     from secondread.domain.retention import Haste
-    from secondread.pipeline.removal import Wish, tell_amounts
+    from secondread.pipeline.removal import Wish
 
     if dry_run == now:
         raise UsageError("Say either --dry-run or --now.")
@@ -165,48 +167,72 @@ def purge_files(
     with open_ledger(settings) as ledger:
         caretaker = _caretaker(settings, ledger)
         wish = Wish(haste=haste, dry=True, who=operator(), why=why)
-        planned, objection = _purge(caretaker, ledger, wish, study)
-        gone: Amounts = {}
-        if now and planned:
+        planned = _purge(caretaker, ledger, wish, study)
+        gone = _Gone({}, planned.objection)
+        if now and planned.is_any:
             if not yes:
-                ask(f"Remove {tell_amounts(planned)} for good?")
+                ask(f"Remove {planned.told} for good?")
             wish = Wish(haste=haste, who=wish.who, why=why)
-            gone, objection = _purge(caretaker, ledger, wish, study)
+            gone = _purge(caretaker, ledger, wish, study)
     found = gone if now else planned
     if as_json:
-        document = {"removed": now, "kinds": amounts_document(found), "objection": objection}
+        rows = {} if found.rows is None else asdict(found.rows)
+        kinds = amounts_document(found.amounts)
+        document = {"removed": now, "kinds": kinds, "rows": rows, "objection": found.objection}
         print_json(document)
         return
-    _tell_purge(found, objection, removed=now)
+    _tell_purge(found, removed=now)
 
 
-def _tell_purge(found: Amounts, objection: str, *, removed: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """What went, or would go; ``objection`` is why nothing may of the study that was named.
+
+    ``rows`` are those of the ledger; None where a study was named, for they belong to none.
+    """
+
+    amounts: Amounts
+    objection: str = ""
+    rows: Rows | None = None
+
+    @property
+    def is_any(self) -> bool:
+        return bool(self.amounts or self.rows)
+
+    @property
+    def told(self) -> str:
+        from secondread.pipeline.removal import tell_amounts
+
+        parts = [tell_amounts(self.amounts)] if self.amounts else []
+        return ", and ".join([*parts, *([str(self.rows)] if self.rows else [])])
+
+
+def _tell_purge(found: _Gone, *, removed: bool) -> None:
     from secondread.cli.output import print_line
-    from secondread.pipeline.removal import tell_amounts
 
-    if objection:
-        print_line(f"Nothing of the study may go. {objection}", style="yellow")
-    elif not found:
+    if found.objection:
+        print_line(f"Nothing of the study may go. {found.objection}", style="yellow")
+    elif not found.is_any:
         print_line("There is nothing that may go.")
     elif removed:
-        print_line(f"Removed {tell_amounts(found)}.", style="green")
+        print_line(f"Removed {found.told}.", style="green")
     else:
-        print_line(f"Would go: {tell_amounts(found)}.")
+        print_line(f"Would go: {found.told}.")
 
 
-def _purge(caretaker: Caretaker, ledger: Ledger, wish: Wish, study: str) -> tuple[Amounts, str]:
+def _purge(caretaker: Caretaker, ledger: Ledger, wish: Wish, study: str) -> _Gone:
     """Do it, or find out what would go; and what objects where a study is named."""
     from secondread.pipeline.removal import add_up
 
     stop = threading.Event()
     if not study:
         parts = (caretaker.purge.run(stop, wish), caretaker.quarantine.run(stop, wish))
-        return add_up(parts), ""
+        return _Gone(add_up(parts), rows=caretaker.monitoring.run(stop, wish))
     with ledger.read() as view:
         study_id = view.studies.find(study).id
     with caretaker.purge.alone():
         found = caretaker.purge.purge_study(study_id, wish)
-    return found, caretaker.purge.objection(study_id)
+    return _Gone(found, caretaker.purge.objection(study_id))
 
 
 def _caretaker(settings: Settings, ledger: Ledger) -> Caretaker:

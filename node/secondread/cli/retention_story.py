@@ -55,7 +55,10 @@ def tell(
             ("ON HOLD", "SINCE", "BY", "WHY"),
             [(f"study {h.study_id}", local_time(h.at), h.placed_by, h.reason) for h in holds],
         )
+    rows_days = terms.observations_days
+    kept = f"for {rows_days:g} days" if rows_days else "for ever"
     print_line("")
+    print_line(f"In the ledger: observations of models and comparisons are kept {kept}.")
     eased = judge_pressure(disk, terms) is Pressure.EASY
     print_line(f"Disk: {disk.sentence}", style="" if eased else "yellow")
     if not eased and terms.when_low is WhenLow.PURGE_SAFE:
@@ -101,6 +104,7 @@ def document(
 
     return {
         "kinds": {kind.value: figure(kind, found) for kind, found in survey.figures.items()},
+        "observations_days": terms.observations_days or None,
         "objections": dict(survey.objections),
         "holds": list(holds),
         "disk": {

@@ -87,7 +87,8 @@ class MonitoringSection(Section):
         _USUAL.look_minutes,
         ge=1,
         le=1440,
-        description="How often the node looks.",
+        description="How often the node looks. The time goes on over a restart; the first look is "
+        "two minutes after a start at the earliest.",
     )
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from secondread.config.section import Section
 from secondread.domain.retention import Retention, WhenLow
@@ -12,6 +12,8 @@ from secondread.domain.retention import Retention, WhenLow
 _USUAL = Retention()
 _GIB = 1024**3
 _DAYS_MAX = 36_500.0
+_OBSERVATIONS_DAYS_MIN = 60
+"""Answers of a challenger are waited for and compared for 30 days."""
 
 
 class RetentionSection(Section):
@@ -80,6 +82,21 @@ class RetentionSection(Section):
         le=_DAYS_MAX,
         description="With 'purge-safe': nothing goes that is younger than this.",
     )
+    observations_days: float = Field(
+        _USUAL.observations_days,
+        ge=0,
+        le=_DAYS_MAX,
+        description="Days for what the ledger keeps to watch models: observations, but for those "
+        "that drift is judged by, and comparisons with challengers. Feedback stays. At least 60.",
+    )
+
+    @model_validator(mode="after")
+    def _outlasts_a_challenger(self) -> RetentionSection:
+        if 0 < self.observations_days < _OBSERVATIONS_DAYS_MIN:
+            raise ValueError(
+                f"needs 'observations_days' of 0, or of at least {_OBSERVATIONS_DAYS_MIN}"
+            )
+        return self
 
 
 def to_retention(section: RetentionSection) -> Retention:
@@ -95,4 +112,5 @@ def to_retention(section: RetentionSection) -> Retention:
         warn_bytes=round(section.warn_gib * _GIB),
         when_low=WhenLow(section.when_low),
         early_days=section.early_days,
+        observations_days=section.observations_days,
     )

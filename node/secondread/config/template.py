@@ -81,6 +81,7 @@ warn_days = 7.0                    # warn when the disk will be full in fewer da
 warn_gib = 5.0                     # and when less than this is free
 when_low = "warn"                  # or "purge-safe": then what is safe goes before its time
 early_days = 3.0                   # but nothing that is younger than this
+observations_days = 730.0          # what the ledger keeps to watch models
 
 # How models at work are watched, for each scanner and protocol.
 [monitoring]

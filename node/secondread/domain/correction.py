@@ -26,7 +26,8 @@ class Correction:
     Attributes:
         peer: the administrator's name for who sent it.
         at: when it came, in seconds since the epoch, UTC.
-        attempts: how often somebody began to look at it.
+        attempts: how often somebody began to look at it and came to no end.
+        next_at: when it is looked at, at the earliest; in seconds since the epoch, UTC.
         reason: a sentence for people where it became no feedback.
     """
 
@@ -36,4 +37,5 @@ class Correction:
     at: float
     state: CorrectionState = CorrectionState.WAITING
     attempts: int = 0
+    next_at: float = 0.0
     reason: str = ""

@@ -65,6 +65,7 @@ class Retention:
         warn_bytes: and when less than this is free.
         when_low: what else it does then.
         early_days: what goes before its time is at least so old.
+        observations_days: for rows of the ledger by which models are watched.
     """
 
     images_days: float = 30.0
@@ -77,6 +78,12 @@ class Retention:
     warn_bytes: int = 5 * 1024**3
     when_low: WhenLow = WhenLow.WARN
     early_days: float = 3.0
+    observations_days: float = 730.0
+
+    @property
+    def observations_s(self) -> float:
+        """How long rows by which models are watched are kept, in seconds; ``NEVER`` has no end."""
+        return self.observations_days * DAY_S if self.observations_days else NEVER
 
     def length_s(self, kind: Kind, haste: Haste = Haste.NONE) -> float:
         """How long a kind is kept, in seconds; ``NEVER`` has no end."""

@@ -14,6 +14,7 @@ from secondread.domain.retention import sent_is_safe
 from secondread.errors import SecondReadError, UsageError
 from secondread.pipeline.disk_watch import DiskWatch
 from secondread.pipeline.purge import Purge
+from secondread.pipeline.purge_monitoring import MonitoringPurge
 from secondread.pipeline.purge_quarantine import QuarantinePurge
 from secondread.pipeline.removal import HOURLY, tell_amounts
 from secondread.store import Ledger, Spool
@@ -33,6 +34,7 @@ class Caretaker:
     purge: Purge
     quarantine: QuarantinePurge
     watch: DiskWatch
+    monitoring: MonitoringPurge
 
     def begin(self) -> None:
         """Finish what a crash interrupted, before anything else happens."""
@@ -50,6 +52,8 @@ class Caretaker:
             for remove in (self.purge.run, self.quarantine.run):
                 if gone := remove(stop, HOURLY):
                     log.info("purged", what=tell_amounts(gone))
+            if rows := self.monitoring.run(stop):
+                log.info("purged", what=str(rows))
             self.watch.relieve(self.purge, stop)
         except UsageError as error:
             log.info("no purge", reason=str(error))
@@ -66,4 +70,5 @@ def engage(settings: Settings, ledger: Ledger, spool: Spool, clock: Clock) -> Ca
         Purge(ledger, spool, clock, terms, is_safe),
         QuarantinePurge(ledger, spool, clock, terms, is_safe),
         DiskWatch(ledger, spool, clock, terms, settings.minimum_free_bytes),
+        MonitoringPurge(ledger, clock, terms, settings.monitoring),
     )

@@ -69,7 +69,8 @@ def look(path: Path, candidates: Sequence[Candidate]) -> Answer:
 
     Returns:
         ``{"job", "verdict", "measures"}`` of a segmentation; ``{"rejects"}``, SOP Instance UIDs, of
-        a key object selection; else ``{"fault"}``, a sentence.
+        a key object selection; ``{"errno"}`` where the system does not let a file be read, which
+        says nothing about the object; else ``{"fault"}``, a sentence.
     """
     try:
         with in_words("The object"), quietly():
@@ -78,12 +79,20 @@ def look(path: Path, candidates: Sequence[Candidate]) -> Answer:
                 return _rejection(header)
         return _correction(path, header, candidates)
     except (ResultError, NotMatchedError) as error:
+        if number := _errno(error):
+            return {"errno": number}
         return {"fault": str(error)}
     except OtherGridError:
         return {
             "fault": "Its voxels do not lie on those of the result: it was drawn on other images, "
             "or resampled, so that every voxel would differ."
         }
+
+
+def _errno(error: Exception) -> int | None:
+    """Of the fault of the system behind an error; codecs raise ``OSError`` too, without one."""
+    behind = error.__context__
+    return behind.errno if isinstance(behind, OSError) else None
 
 
 def _rejection(header: Dataset) -> Answer:

@@ -1,12 +1,14 @@
 """What came back: a corrected segmentation, or key objects that reject a result, become feedback.
 
 They start nothing. An object is looked at in a process of its own (``correction_worker``), and what
-it says is one transaction: the feedback, the rows of the trail, and that it was looked at.
+it says is one transaction: the feedback, the rows of the trail, and that it was looked at. What the
+node itself fails at, because the ledger is locked or the disk is full, is tried again later.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -18,12 +20,13 @@ from typing import Any
 
 import structlog
 
+from secondread.delivery.backoff import line_delay_s
 from secondread.domain.correction import Correction, CorrectionState
 from secondread.domain.monitoring import Feedback, FeedbackSource, Verdict
-from secondread.errors import LedgerError, NotFoundError
+from secondread.errors import NotFoundError
 from secondread.pipeline.correction_candidates import find_candidates
 from secondread.pipeline.correction_match import Candidate
-from secondread.pipeline.workplace import ATTEMPTS_MAX, Workplace
+from secondread.pipeline.workplace import Workplace
 from secondread.results.context import SEG, SR
 from secondread.store import Transaction
 from secondread.store.feedbacks import EVENT
@@ -31,6 +34,8 @@ from secondread.store.feedbacks import EVENT
 log = structlog.stdlib.get_logger(__name__)
 
 TIMEOUT_S = 300.0
+TRIES_MAX = 90
+"""Some three days: what fills or locks a disk on a Friday evening is seen on Monday."""
 _AT_A_TIME = 20
 _POLL_S = 0.5
 _GONE = "The object is not in the spool any more."
@@ -59,26 +64,41 @@ class Corrections:
     def step(self) -> int:
         """Look at what waits; how many objects that were."""
         with self._place.ledger.read() as view:
-            waiting = view.corrections.waiting(_AT_A_TIME)
+            waiting = view.corrections.waiting(self._place.clock.now(), _AT_A_TIME)
         for one in waiting:
             if not self._stop.is_set():
                 self._look(one)
         return len(waiting)
 
     def _look(self, one: Correction) -> None:
-        with self._place.ledger.begin() as change:
-            change.corrections.begin(one.sop_instance_uid)
-        if one.attempts >= ATTEMPTS_MAX:
-            self._keep(one, f"The node failed {ATTEMPTS_MAX} times while it looked at it.")
+        if one.attempts >= TRIES_MAX:
+            # Whatever it was, it took the node down with it.
+            self._give_up(one, one.attempts)
             return
+        tries = one.attempts + 1
+        wait_s = line_delay_s(tries, lasting=True)
+        with self._place.ledger.begin() as change:
+            change.corrections.begin(one.sop_instance_uid, self._place.clock.now() + wait_s)
         try:
             self._judge(one)
-        except LedgerError:
-            raise
         except Exception as error:
-            # One object must not keep the others waiting; the fault is ours.
-            log.error("correction not understood", peer=one.peer, exc_info=error)
-            self._keep(one, f"The node failed with {type(error).__name__}; the log says why.")
+            # One object must not keep the others waiting; the fault is ours, not its.
+            if tries >= TRIES_MAX:
+                log.error("correction not understood", peer=one.peer, exc_info=error)
+                self._give_up(one, tries, f", the last time with {type(error).__name__}")
+                return
+            log.warning(
+                "correction looked at later",
+                peer=one.peer,
+                tries=tries,
+                wait_s=round(wait_s),
+                exc_info=error,
+            )
+
+    def _give_up(self, one: Correction, tries: int, fault: str = "") -> None:
+        text = f"The node failed {tries} times while it looked at it{fault}; the log says why."
+        self._end(one, CorrectionState.KEPT, text)
+        log.error("correction given up", peer=one.peer, tries=tries)
 
     def _judge(self, one: Correction) -> None:
         with self._place.ledger.read() as view:
@@ -97,6 +117,8 @@ class Corrections:
             with self._place.ledger.begin() as change:
                 change.corrections.put_back(one.sop_instance_uid)
             return
+        if number := answer.get("errno"):
+            raise OSError(number, os.strerror(number))
         if is_own and answer.get("verdict", Verdict.ACCEPT) == Verdict.ACCEPT:
             self._end(one, CorrectionState.OWN, "It is a result of this node, as it was sent.")
         elif is_own:

@@ -24,6 +24,8 @@ log = structlog.stdlib.get_logger(__name__)
 METRICS_FILE = Path("metrics", "models.prom")
 METRICS_S = 60.0
 """How often that is written."""
+FIRST_LOOK_S = 120.0
+"""After a start, studies come first; a node that starts again and again does not look each time."""
 
 
 def read_standing(
@@ -82,6 +84,19 @@ class ModelWatch:
 
     place: Workplace
     terms: MonitoringTerms
+
+    def wait_s(self) -> float:
+        """Seconds from a start until the first look.
+
+        The time from one look to the next goes on over a restart, as the ledger knows the last one:
+        a node that is restarted more often than it looks would never look otherwise.
+        """
+        interval_s = self.terms.look_minutes * 60
+        with self.place.ledger.read() as view:
+            looks = [view.observations.last_look(*model) for model in self._models()]
+        left_s = min(looks, default=0.0) + interval_s - self.place.clock.now()
+        # Never longer than usual, also where a clock was set back since.
+        return min(max(left_s, FIRST_LOOK_S), interval_s)
 
     def look(self) -> None:
         """Judge every model, and pause where the rule says so."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
@@ -21,12 +22,29 @@ class Timers:
         self._scheduler = BackgroundScheduler(timezone="UTC")
         self._scheduler.add_listener(_log_error, EVENT_JOB_ERROR)
 
-    def every(self, seconds: float, name: str, action: Callable[[], object]) -> None:
-        """Call ``action`` every ``seconds``; a call that is late is made once, not caught up."""
+    def every(
+        self,
+        seconds: float,
+        name: str,
+        action: Callable[[], object],
+        *,
+        first_s: float | None = None,
+    ) -> None:
+        """Call ``action`` every ``seconds``; a call that is late is made once, not caught up.
+
+        Args:
+            seconds: from one call to the next.
+            name: for the log.
+            action: what is called.
+            first_s: seconds from now until the first call; None is ``seconds``. What is called
+                once a day would never be called on a machine that is restarted every night.
+        """
+        first_at = datetime.now(UTC) + timedelta(seconds=seconds if first_s is None else first_s)
         self._scheduler.add_job(
             action,
             "interval",
             seconds=seconds,
+            next_run_time=first_at,
             id=name,
             name=name,
             max_instances=1,

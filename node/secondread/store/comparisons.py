@@ -89,9 +89,10 @@ class Comparisons:
 
     def of_model(self, model_id: str, version: str, limit: int) -> Sequence[Comparison]:
         """The last comparisons in which a model was champion or challenger, oldest first."""
-        jobs = sa.select(job.c.id).where(job.c.model_id == model_id, job.c.model_version == version)
+        # From the newest comparison on: a model has many more jobs than it has comparisons.
+        sides = (comparison.c.champion_job_id, comparison.c.challenger_job_id)
         query = sa.select(comparison).where(
-            sa.or_(comparison.c.champion_job_id.in_(jobs), comparison.c.challenger_job_id.in_(jobs))
+            sa.or_(*(_is_of_model(side, model_id, version) for side in sides))
         )
         rows = self._connection.execute(query.order_by(comparison.c.id.desc()).limit(limit)).all()
         return tuple(_record(row) for row in reversed(rows))
@@ -115,11 +116,18 @@ def _open_pairs(challenge: Challenge, since: float, first: _Side, second: _Side)
             first.c.rule == challenge.champion,
             second.c.rule == challenge.challenger,
             second.c.created_at >= since,
-            ~_newer(first),
-            ~_newer(second),
             ~done.exists(),
+            ~_newer(second),
+            ~_newer(first),
         )
     )
+
+
+def _is_of_model(job_id: sa.Column[Any], model_id: str, version: str) -> sa.Exists:
+    query = sa.select(job.c.id).where(
+        job.c.id == job_id, job.c.model_id == model_id, job.c.model_version == version
+    )
+    return query.exists()
 
 
 def _newer(side: _Side) -> sa.Exists:

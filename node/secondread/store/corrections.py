@@ -40,6 +40,7 @@ class Corrections:
                         at=record.received_at,
                         state=CorrectionState.WAITING,
                         attempts=0,
+                        next_at=0.0,
                         reason="",
                     )
                 )
@@ -50,22 +51,28 @@ class Corrections:
         row = self._connection.execute(query).one_or_none()
         return None if row is None else _record(row)
 
-    def waiting(self, limit: int) -> Sequence[Correction]:
-        """Those that nobody has looked at, the oldest first."""
-        query = sa.select(*_COLUMNS).where(correction.c.state == CorrectionState.WAITING)
+    def waiting(self, now: float, limit: int) -> Sequence[Correction]:
+        """Those that are to be looked at now, the oldest first."""
+        query = sa.select(*_COLUMNS).where(
+            correction.c.state == CorrectionState.WAITING, correction.c.next_at <= now
+        )
         order = (correction.c.at, correction.c.sop_instance_uid)
         rows = self._connection.execute(query.order_by(*order).limit(limit))
         return tuple(_record(row) for row in rows)
 
-    def begin(self, sop_instance_uid: str) -> None:
-        """Somebody looks at it now; whoever takes the process down with it is seen by the count."""
-        statement = _of(sop_instance_uid).values(attempts=correction.c.attempts + 1)
-        self._connection.execute(statement)
+    def begin(self, sop_instance_uid: str, next_at: float) -> None:
+        """Somebody looks at it now, and again at ``next_at`` where that comes to no end.
+
+        It is written down beforehand: whoever takes the process, the disk or the ledger down with
+        it could not write it afterwards.
+        """
+        values = {"attempts": correction.c.attempts + 1, "next_at": next_at}
+        self._connection.execute(_of(sop_instance_uid).values(values))
 
     def put_back(self, sop_instance_uid: str) -> None:
-        """The look that was begun came to no end, for a reason of the node's: it does not count."""
-        statement = _of(sop_instance_uid).values(attempts=correction.c.attempts - 1)
-        self._connection.execute(statement)
+        """The look that was begun was called off: it does not count."""
+        values = {"attempts": correction.c.attempts - 1, "next_at": 0.0}
+        self._connection.execute(_of(sop_instance_uid).values(values))
 
     def end(self, sop_instance_uid: str, state: CorrectionState, reason: str = "") -> None:
         """Write down what was made of it."""

@@ -31,6 +31,7 @@ from secondread.store.lines import Lines
 from secondread.store.looks import Looks
 from secondread.store.model_pauses import ModelPauses
 from secondread.store.model_work import ModelWork
+from secondread.store.monitoring_retention import MonitoringKeeping
 from secondread.store.notices import Notices
 from secondread.store.observations import Observations
 from secondread.store.outbox import Outbox
@@ -44,7 +45,7 @@ from secondread.store.trail import Trail
 from secondread.store.workitems import Workitems
 
 LEDGER_NAME = "ledger.sqlite"
-HEAD_REVISION = "0007"
+HEAD_REVISION = "0008"
 BUSY_TIMEOUT_MS = 30_000
 
 
@@ -78,6 +79,7 @@ class Transaction:
     comparisons: Comparisons
     model_pauses: ModelPauses
     model_work: ModelWork
+    monitoring_keeping: MonitoringKeeping
     feedbacks: Feedbacks
     corrections: Corrections
     trail: Trail
@@ -185,6 +187,7 @@ def _bind(connection: sa.Connection) -> Transaction:
         comparisons=Comparisons(connection),
         model_pauses=ModelPauses(connection, trail),
         model_work=ModelWork(connection),
+        monitoring_keeping=MonitoringKeeping(connection),
         feedbacks=Feedbacks(connection, trail),
         corrections=Corrections(connection),
         trail=trail,

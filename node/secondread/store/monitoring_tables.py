@@ -75,6 +75,7 @@ correction = Table(
     Column("at", Float, nullable=False),
     Column("state", String(16), nullable=False, index=True),
     Column("attempts", Integer, nullable=False, default=0),
+    Column("next_at", Float, nullable=False, default=0.0),
     Column("reason", Text, nullable=False, default=""),
 )
 

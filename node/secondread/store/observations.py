@@ -157,6 +157,14 @@ class Observations:
             )
         return changed
 
+    def last_look(self, model_id: str, version: str) -> float:
+        """When a model was last judged, in seconds since the epoch; 0 where it never was."""
+        query = sa.select(sa.func.max(model_drift.c.looked_at)).where(
+            model_drift.c.model_id == model_id, model_drift.c.model_version == version
+        )
+        found: float | None = self._connection.execute(query).scalar_one()
+        return found or 0.0
+
     def drift_rows(self, model_id: str, version: str) -> Sequence[DriftRow]:
         """What was last found of a model, by scanner and protocol."""
         query = sa.select(model_drift).where(

@@ -106,6 +106,7 @@ job = Table(
     Column("claimed_until", Float),
     UniqueConstraint("study_id", "rule", "model_id", "model_version", "input_digest"),
     Index("ix_job_of_patient", "patient_mark", "model_id"),
+    Index("ix_job_of_rule", "rule", "created_at"),
 )
 
 outbox = Table(
