@@ -15,7 +15,7 @@ import pytest
 
 from secondread.bundles import archive
 from secondread.bundles.archive import export_package, import_package
-from secondread.bundles.manifest import read_manifest
+from secondread.bundles.manifest import read_manifest, verify
 from secondread.domain.packages import PackageTerms
 from secondread.errors import ManifestError
 
@@ -275,6 +275,9 @@ def test_a_name_that_no_disk_can_hold(root: Path, tmp_path: Path) -> None:
         (("deadline_s = 60", "deadline_s = nan"), "deadline_s nan"),
         (("deadline_s = 60", "deadline_s = -1"), "deadline_s -1"),
         (("memory_mib = 1024", "memory_mib = inf"), "memory_mib inf"),
+        (("memory_mib = 1024", "memory_mib = 1e18"), "memory_mib 1e.18; it is a number from 1 to"),
+        (("memory_mib = 1024", "memory_mib = 0.5"), "memory_mib 0.5"),
+        (("deadline_s = 60", "deadline_s = 1e12"), "deadline_s 1e.12"),
         (("[files]", '[files]\n"w.bin" = 7'), "64 hexadecimal digits"),
         (("[files]", '[files]\n"w\\u0000" = "0"'), "no name"),
         (("[model]", f"x = {'[' * 3000}\n[model]"), "TOML"),
@@ -288,3 +291,76 @@ def test_a_manifest_with_values_that_are_none(
     assert change[0] in text
     (package / "model.toml").write_text(text.replace(*change, 1))
     refused(package, root, words)
+
+
+def test_a_header_that_would_fill_the_memory(package: Path, root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "made.tar.gz"
+    with tarfile.open(source, "w:gz") as made:
+        member = tarfile.TarInfo("a")
+        member.pax_headers = {"comment": "x" * 3_000_000}
+        made.addfile(member)
+    refused(source, root, "has a header that is longer than any package needs")
+
+
+def test_headers_that_add_up(root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "made.tar"
+    with tarfile.open(source, "w") as made:
+        member = tarfile.TarInfo("a")
+        member.pax_headers = {"comment": "x" * 100_000}
+        made.addfile(member)
+    refused(source, root, "says more of one of its files than a package does")
+
+
+def test_headers_of_headers_without_end(root: Path, tmp_path: Path) -> None:
+    header = tarfile.TarInfo("././@PaxHeader")
+    header.type, header.size = tarfile.XHDTYPE, 512
+    record = b"512 comment=" + b"x" * 499 + b"\n"
+    (tmp_path / "made.tar").write_bytes((header.tobuf() + record) * 3000 + bytes(1024))
+    refused(tmp_path / "made.tar", root, "is damaged: ")
+
+
+@pytest.mark.parametrize("kind", ["w:gz", "w:bz2", "w:xz", "w"])
+def test_every_compression_comes_in(package: Path, root: Path, tmp_path: Path, kind: str) -> None:
+    with tarfile.open(tmp_path / "made.tar", kind) as made:
+        made.add(package, "bright_head")
+    assert import_package(tmp_path / "made.tar", root, TERMS).new
+
+
+def test_an_export_follows_no_link(package: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of the operator")
+    (package / "README.md").unlink()
+    (package / "README.md").symlink_to(tmp_path / "secret")
+    with pytest.raises(ManifestError, match="'README.md' in .* is a link"):
+        export_package(read_manifest(package), tmp_path / "out.zip")
+    assert not (tmp_path / "out.zip").exists()
+
+
+def test_an_export_has_no_name_that_climbs_out(package: Path, tmp_path: Path) -> None:
+    text = (package / "model.toml").read_text()
+    (package / "model.toml").write_text(text.replace('"1.0.0"', '"../../1"'))
+    with pytest.raises(ManifestError, match="letters, digits and the signs"):
+        export_package(read_manifest(package), tmp_path / "out.zip")
+
+
+def test_a_pipe_or_links_in_a_circle_are_no_files(package: Path) -> None:
+    manifest = read_manifest(package)
+    part = package / "parts" / "w.bin"
+    part.unlink()
+    os.mkfifo(part)
+    with pytest.raises(ManifestError, match="lacks its file 'parts/w.bin'"):
+        verify(manifest)
+    part.unlink()
+    part.symlink_to(part)
+    with pytest.raises(ManifestError, match="lacks its file 'parts/w.bin'"):
+        verify(manifest)
+    (package / "model.toml").unlink()
+    os.mkfifo(package / "model.toml")
+    with pytest.raises(ManifestError, match="is no plain file"):
+        read_manifest(package)
+
+
+def test_a_manifest_of_any_size_is_not_read(package: Path) -> None:
+    with (package / "model.toml").open("a") as file:
+        file.write("#" * 5_000_000)
+    with pytest.raises(ManifestError, match="has more than 4 MiB"):
+        read_manifest(package)

@@ -199,6 +199,16 @@ def test_an_estimator_of_another_number_of_features_is_refused(manifest, folder)
         FeaturesRuntime(manifest, folder)
 
 
+def test_an_estimator_of_another_number_of_classes_gives_no_probability(manifest, folder):
+    path = folder / manifest["runtime"]["options"]["estimators"][0]["file"]
+    network = onnx.load(path)
+    network.graph.node[-1].input.append("negative")
+    network.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 3
+    onnx.save(network, path)
+    with pytest.raises(InvalidPredictionError, match="gave 3 probabilities"):
+        ask(FeaturesRuntime(manifest, folder))
+
+
 def test_an_estimator_that_gives_tables_of_probabilities_is_refused(manifest, folder):
     """As classifiers do that were converted with their usual settings (ZipMap)."""
     path = folder / manifest["runtime"]["options"]["estimators"][0]["file"]

@@ -220,6 +220,32 @@ def test_what_it_does_not_give_cannot_be_declared(
         RegionsRuntime(manifest, folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda m: m["preprocessing"]["region"].update(passes=0), "once at least"),
+        (
+            lambda m: m["preprocessing"]["region"]["refusal"].update(missing="{volume} mL"),
+            "something in braces that is not side or value",
+        ),
+        (
+            lambda m: m["runtime"]["options"]["decoding"].update(classes=[[0], [1]]),
+            r"are not \[left, right\] each",
+        ),
+        (
+            lambda m: m.update(labels=[{"value": 1, "laterality": "right"}]),
+            "give the left side the label 1, which .* lies right",
+        ),
+    ],
+)
+def test_what_would_stop_a_volume_is_found_when_it_is_loaded(
+    manifest: dict[str, Any], folder: Path, change: Any, expected: str
+) -> None:
+    change(manifest)
+    with pytest.raises(ManifestError, match=expected):
+        RegionsRuntime(manifest, folder)
+
+
 def test_brightness_is_taken_from_the_middle() -> None:
     rng = np.random.default_rng(2)
     image = rng.normal(100, 10, (20, 20, 20)).astype(np.float32)

@@ -229,6 +229,14 @@ def test_the_hundredth_version_still_has_a_series_number_of_its_source(tmp_path)
     assert (context.series_number("seg"), context.series_number("sr")) == (2891, 2892)
 
 
+def test_another_model_of_the_node_has_series_numbers_of_its_own(tmp_path):
+    case = make_case(tmp_path / "series")
+    context = replace(replacing(case)[0], series_from=701)
+    objects = write_results(context, Analysis(case.labels), tmp_path)
+    headers = [pydicom.dcmread(tmp_path / one.path, stop_before_pixels=True) for one in objects]
+    assert [int(header.SeriesNumber) for header in headers] == [2711, 2712]
+
+
 def test_the_gate_wants_exactly_the_predecessor(tmp_path):
     case = make_case(tmp_path / "series")
     context, before = replacing(case)

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any, Literal
 
 from secondread.bundles.manifest import MANIFEST_NAME, Manifest, read_manifest, verify
 from secondread.bundles.signature import SIGNATURE_NAME, Vouched, check_signature
@@ -34,10 +34,11 @@ _COMPANIONS = (SIGNATURE_NAME, CARD_NAME, LICENSE_NAME)
 _BYTES_MAX = 8 * 1024**3
 _MEMBERS_MAX = 10_000
 _CHUNK_BYTES = 1024 * 1024
+_HEADER_BYTES_MAX = 64 * 1024
 _NAME_BYTES_MAX = 255
 _DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error),
-    *(EOFError, NotImplementedError, lzma.LZMAError),
+    *(EOFError, NotImplementedError, lzma.LZMAError, RecursionError),
 )
 # The earliest that a ZIP file can say: the same package is the same archive whenever it is made.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -59,14 +60,18 @@ def export_package(manifest: Manifest, target: Path) -> tuple[str, ...]:
     Returns: the names in it.
 
     Raises:
-        ManifestError: a file of the package is absent or has changed.
+        ManifestError: a file of the package is absent, has changed or is a link, or its id and
+            version make no name.
         FileExistsError: ``target`` is there already.
     """
     verify(manifest)
     names = sorted(_names(manifest.folder, manifest.files))
+    for name in names:
+        _plain_file(manifest.folder, name)
+    top = folder_name(manifest)
     with target.open("xb") as file, zipfile.ZipFile(file, "w") as archive:
         for name in names:
-            entry = zipfile.ZipInfo(f"{manifest.id}-{manifest.version}/{name}", _EPOCH)
+            entry = zipfile.ZipInfo(f"{top}/{name}", _EPOCH)
             entry.compress_type = zipfile.ZIP_STORED
             entry.external_attr = 0o100644 << 16
             entry.create_system = 3
@@ -151,15 +156,19 @@ def _names(folder: Path, files: Mapping[str, str]) -> set[str]:
 def _copy(source: Path, target: Path, files: Mapping[str, str]) -> None:
     left = _BYTES_MAX
     for name in sorted(_names(source, files)):
-        relative = _safe(name)
-        path = source / relative
-        steps = [source.joinpath(*relative.parts[: n + 1]) for n in range(len(relative.parts))]
-        if any(step.is_symlink() for step in steps):
-            raise ManifestError(f"'{name}' in '{source}' is a link, which a package may not have.")
-        if not path.is_file():
-            raise ManifestError(f"'{source}' lacks the file '{name}', which its manifest names.")
-        with path.open("rb") as file:
-            left = _write(file, target / relative, left)
+        with _plain_file(source, name).open("rb") as file:
+            left = _write(file, target / _safe(name), left)
+
+
+def _plain_file(folder: Path, name: str) -> Path:
+    """Where a file of a package lies, that no link leads to."""
+    relative = _safe(name)
+    steps = [folder.joinpath(*relative.parts[: n + 1]) for n in range(len(relative.parts))]
+    if any(step.is_symlink() for step in steps):
+        raise ManifestError(f"'{name}' in '{folder}' is a link, which a package may not have.")
+    if not (folder / relative).is_file():
+        raise ManifestError(f"'{folder}' lacks the file '{name}', which its manifest names.")
+    return folder / relative
 
 
 @contextmanager
@@ -172,7 +181,7 @@ def _opened(source: Path, unpacked: Path) -> Iterator[Path]:
     try:
         if zipfile.is_zipfile(source):
             _unzip(source, unpacked)
-        elif tarfile.is_tarfile(source):
+        elif _is_tar(source):
             _untar(source, unpacked)
         else:
             raise ManifestError(f"'{source}' is neither a folder nor a ZIP or tar archive.")
@@ -201,11 +210,24 @@ def _unzip(source: Path, target: Path) -> None:
                 left = _write(file, target / name, left)
 
 
+def _is_tar(source: Path) -> bool:
+    try:
+        with source.open("rb") as whole, _Archive.open(fileobj=whole):
+            return True
+    except tarfile.TarError:
+        return False
+
+
 def _untar(source: Path, target: Path) -> None:
     left = _BYTES_MAX
-    with tarfile.open(source) as archive:
+    with source.open("rb") as whole, _Archive.open(fileobj=whole) as archive:
         for count, member in enumerate(archive, 1):
             _check_count(source, count)
+            said = sum(len(key) + len(text) for key, text in member.pax_headers.items())
+            if said > _HEADER_BYTES_MAX:
+                raise ManifestError(
+                    f"'{source}' says more of one of its files than a package does."
+                )
             name = _safe(member.name)
             if member.isdir():
                 continue
@@ -213,6 +235,40 @@ def _untar(source: Path, target: Path) -> None:
             if file is None:
                 raise ManifestError(f"'{name}' in '{source}' is a link or no plain file.")
             left = _write(file, target / name, left)
+
+
+class _Archive(tarfile.TarFile):
+    """A tar archive whose headers are of a usual length: Python reads each of them at once."""
+
+    def __init__(
+        self,
+        name: Any = None,
+        mode: Literal["r", "a", "w", "x"] = "r",
+        fileobj: Any = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(name, mode, _InPieces(fileobj), **more)
+
+
+class _InPieces:
+    """A file of which nobody reads more at a time than a piece."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read as the file does.
+
+        Raises:
+            ManifestError: it is more than a piece.
+        """
+        if not 0 <= size <= _CHUNK_BYTES:
+            raise ManifestError("The archive has a header that is longer than any package needs.")
+        content: bytes = self._file.read(size)
+        return content
 
 
 def _check_count(source: Path, count: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -118,8 +117,8 @@ def _build(package: Package) -> Manifest:
         research_only=bool(model["research_only"]),
         input=read_input(raw["input"]),
         runtime=package.runtime,
-        deadline_s=_above_0(runtime, "deadline_s"),
-        memory_mib=int(_above_0(runtime, "memory_mib")),
+        deadline_s=_limit(runtime, "deadline_s", _DEADLINE_S),
+        memory_mib=int(_limit(runtime, "memory_mib", _MEMORY_MIB)),
         labels=tuple(sorted(labels, key=lambda label: label.value)),
         files=package.files,
         folder=folder,
@@ -130,10 +129,17 @@ def _build(package: Package) -> Manifest:
     )
 
 
-def _above_0(runtime: Mapping[str, Any], key: str) -> float:
+_DEADLINE_S, _MEMORY_MIB = (0.001, 7 * 86_400.0), (1.0, 16.0 * 1024**2)
+"""The least and the most; beyond, neither a clock nor a limit of the system takes the number."""
+
+
+def _limit(runtime: Mapping[str, Any], key: str, ends: tuple[float, float]) -> float:
     value = float(runtime[key])
-    if not (math.isfinite(value) and value > 0):
-        raise EntryFault("[runtime]", f"has the {key} {value:g}; it is a number above 0")
+    if not ends[0] <= value <= ends[1]:
+        raise EntryFault(
+            "[runtime]",
+            f"has the {key} {value:g}; it is a number from {ends[0]:g} to {ends[1]:.0f}",
+        )
     return value
 
 

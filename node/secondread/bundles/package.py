@@ -15,6 +15,7 @@ from secondread.bundles.entry import EntryFault
 from secondread.errors import ManifestError
 
 MANIFEST_NAME = "model.toml"
+_MANIFEST_BYTES_MAX = 4 * 1024**2
 _SECTIONS = {
     *("model", "input", "runtime", "preprocessing", "envelope"),
     *("output", "files", "labels", "upstream"),
@@ -71,7 +72,15 @@ def read_package(folder: Path) -> Package:
     """
     path = folder / MANIFEST_NAME
     try:
-        content = path.read_bytes()
+        # A pipe or a device of that name would never end.
+        if path.exists() and not path.is_file():
+            raise ManifestError(f"'{path}' is no plain file.")
+        with path.open("rb") as file:
+            content = file.read(_MANIFEST_BYTES_MAX + 1)
+        if len(content) > _MANIFEST_BYTES_MAX:
+            raise ManifestError(
+                f"'{path}' has more than {_MANIFEST_BYTES_MAX // 1024**2} MiB; no manifest does."
+            )
         raw = tomllib.loads(content.decode("utf-8"))
     except FileNotFoundError:
         raise ManifestError(f"There is no {MANIFEST_NAME} in '{folder}'.") from None
@@ -133,14 +142,22 @@ def verify(package: Verifiable) -> None:
         ManifestError: a file is absent, lies outside the folder, or a byte of it has changed.
     """
     for name, expected in package.files.items():
-        path = (package.folder / name).resolve()
+        absent = ManifestError(f"Model '{package.id}' lacks its file '{name}'.")
+        try:
+            path = (package.folder / name).resolve()
+        except (OSError, RuntimeError):
+            # Links in a circle.
+            raise absent from None
         if not path.is_relative_to(package.folder.resolve()):
             raise ManifestError(f"Model '{package.id}' names a file outside its folder: '{name}'.")
         try:
+            # A pipe or a device would never end.
+            if not path.is_file():
+                raise absent
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
-            raise ManifestError(f"Model '{package.id}' lacks its file '{name}'.") from None
+            raise absent from None
         if found != expected:
             raise ManifestError(
                 f"File '{name}' of model '{package.id}' has changed: sha256 is {found[:12]}…, "

@@ -74,7 +74,7 @@ def disable_model(
 
     def plan(settings: Settings) -> Sequence[RowChange]:
         _check_on(settings, model)
-        return [RowChange(Kind.REMOVE, "models", model, {})]
+        return [RowChange(Kind.REMOVE, "models", model, {}), *_pins(settings, model)]
 
     made = _commit(config, plan, model, f"Model '{model}' was switched off")
     if as_json:
@@ -113,6 +113,18 @@ def _change(settings: Settings, manifest: Manifest, qualification: str | None) -
     if Path(there.path).resolve() == manifest.folder.resolve():
         del values["path"]
     return RowChange(Kind.CHANGE, "models", manifest.id, values)
+
+
+def _pins(settings: Settings, model: str) -> Iterator[RowChange]:
+    """The other models keep the Series Numbers that they had beside this one."""
+    from secondread.config.blocks import Kind, RowChange
+    from secondread.domain.series_numbers import first_numbers
+
+    before = first_numbers(settings.models)
+    after = first_numbers(row for row in settings.models if row.id != model)
+    for row in settings.models:
+        if row.id != model and not row.package and after[row.id] != before[row.id]:
+            yield RowChange(Kind.CHANGE, "models", row.id, {"series_from": before[row.id]})
 
 
 def _check_on(settings: Settings, model: str) -> None:

@@ -18,6 +18,7 @@ from secondread.config.references import named_peers
 from secondread.config.remark import Remark
 from secondread.config.results_checks import check_results, results_remarks
 from secondread.config.schema import ROW_KEY, ModelRow, PeerRow, RuleRow
+from secondread.config.series_checks import check_series, series_remarks
 from secondread.config.settings import Settings
 from secondread.config.shadow_checks import check_shadows, shadow_remarks
 from secondread.config.source import Source
@@ -40,6 +41,7 @@ def cross_check(source: Source, tables: Tables) -> Iterator[Fault]:
     yield from check_fetch(source, tables)
     yield from check_packages(source, tables)
     yield from check_shadows(source, tables)
+    yield from check_series(source, tables)
     for index, model in enumerate(tables.rows["models"]):
         if isinstance(model, ModelRow):
             yield from _absent_model(source, index, model)
@@ -133,6 +135,7 @@ def _remarks(settings: Settings) -> Iterator[Remark]:
     yield from fetch_remarks(settings)
     yield from package_remarks(settings)
     yield from shadow_remarks(settings)
+    yield from series_remarks(settings)
     if settings.crosswalk_key_file.is_relative_to(settings.data_dir):
         yield Remark(
             "The key of the crosswalk lies in data_dir: whoever copies that folder has both.",

@@ -215,4 +215,4 @@ def _conditions(row: RuleRow) -> Iterator[Condition]:
 def _model(row: ModelRow, folder: Path) -> ModelReference:
     usual = first_party_folder(row.package or row.id)
     path = usual if row.path is None else resolved(folder, row.path)
-    return ModelReference(row.id, str(path), row.qualification, row.package)
+    return ModelReference(row.id, str(path), row.qualification, row.package, row.series_from or 0)

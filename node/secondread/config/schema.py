@@ -339,6 +339,12 @@ class ModelRow(Section):
         description="Content Qualification of its results (PS3.3 C.8.13.2.1.1): "
         "'RESEARCH' or 'PRODUCT'.",
     )
+    series_from: Literal[101, 201, 301, 401, 501, 601, 701, 801, 901] | None = Field(
+        None,
+        description="The first Series Number of its results, behind that of the images: 701 gives "
+        "5701 to 5799 for series 5. One of 101, 201 … 901, and another for each model. Default: "
+        "801 for the first of the [[models]], then 901, 701, 601 and so on down, as they are free.",
+    )
 
 
 SECTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(

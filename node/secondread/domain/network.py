@@ -185,10 +185,12 @@ class ModelReference:
 
     ``path`` is its folder. ``qualification`` is the Content Qualification of its results,
     RESEARCH or PRODUCT (PS3.3 C.8.13.2.1.1). ``package`` is what it calls itself, where ``id`` is
-    the operator's name for it; '' where they are the same.
+    the operator's name for it; '' where they are the same. ``series_from`` is the first of the
+    Series Numbers of its results behind the source's, 0 where the node chooses it.
     """
 
     id: str
     path: str
     qualification: str
     package: str = ""
+    series_from: int = 0

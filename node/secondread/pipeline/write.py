@@ -16,6 +16,7 @@ from secondread.domain.instance import Instance
 from secondread.domain.job import Job
 from secondread.domain.network import Rule
 from secondread.domain.result import ResultObject
+from secondread.domain.series_numbers import first_numbers
 from secondread.domain.states import DeliveryState, JobState
 from secondread.domain.volume import Volume
 from secondread.errors import ClaimLostError, ConfigurationError, ResultError
@@ -180,6 +181,7 @@ class Write:
             device_serial=place.device_serial,
             uid_root=place.uid_root,
             software_version=__version__,
+            series_from=first_numbers(place.models.values())[job.model_id],
         )
         return _Writing(job, self._names(job, rule), job.shadow or rule.shadow, context)
 

@@ -11,6 +11,7 @@ from secondread.bundles.manifest import Label, Manifest
 from secondread.dicom.uids import derive_uid
 from secondread.domain.form import Form
 from secondread.domain.job import Job
+from secondread.domain.series_numbers import USUAL_FIRST
 from secondread.domain.volume import Volume
 from secondread.errors import ResultError
 from secondread.results.wording import plain
@@ -32,7 +33,6 @@ NODE_MODEL = "SecondRead AI node"
 RESEARCH_NOTICE = "Research use only. Not for diagnosis."
 
 _NUMBERED_VERSIONS_MAX = 10
-_FIRST_RESULT = 801
 _SERIES_NUMBER_BASE = 90
 _SERIES_NUMBER_MAX = 2_000_000
 _LONG_STRING = 64
@@ -67,6 +67,7 @@ class ResultContext:
         software_version: of the node.
         predecessor: the report that the job's own replaces; ``None`` where there is none.
         form: in which the destination wants the results.
+        series_from: the first of the model's Series Numbers behind the source's.
     """
 
     job: Job
@@ -80,6 +81,7 @@ class ResultContext:
     software_version: str
     predecessor: Predecessor | None = None
     form: Form = field(default_factory=Form)
+    series_from: int = USUAL_FIRST
 
     @property
     def reference(self) -> Dataset:
@@ -162,7 +164,7 @@ class ResultContext:
         """Series Number: behind the source's, and next to the other results of the same source.
 
         Series 3 has its results from 3801 on, a segmentation first; those of the second version
-        from 3811 on, as far as two digits go.
+        from 3811 on, as far as two digits go. Another model of the node has another hundred.
         """
         try:
             source = int(self.reference.get("SeriesNumber") or _SERIES_NUMBER_BASE)
@@ -171,7 +173,7 @@ class ResultContext:
         if not 0 < source < _SERIES_NUMBER_MAX:
             source = _SERIES_NUMBER_BASE
         version = 10 * min(self.job.version - 1, _NUMBERED_VERSIONS_MAX - 1)
-        return source * 1000 + _FIRST_RESULT + version + KINDS.index(kind)
+        return source * 1000 + self.series_from + version + KINDS.index(kind)
 
     def series_description(self, what: str) -> str:
         """Series Description: the model, what it is, which version, and whether it is research.

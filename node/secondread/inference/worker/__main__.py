@@ -57,6 +57,7 @@ from secondread.inference.worker.prediction import Prediction
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FULL = {errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.EMFILE}
 # How PyTorch says that it is out of memory, in a RuntimeError, and how ONNX Runtime does.
+_SENTENCE_MAX = 2000
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "std::bad_alloc")
 
 
@@ -132,6 +133,11 @@ def _run(loaded: LoadedChain, work: _Work) -> Answer:
         ],
     )
     if answer.refusal:
+        if not fits(answer):
+            raise InvalidPredictionError(
+                f"The model refused with {len(answer.checks)} checks and a reason of "
+                f"{len(answer.refusal)} characters, which is more than an answer may hold."
+            )
         return answer
     _write(prediction, assignment, files, voxels.shape)
     rows = as_rows(prediction.answer)
@@ -140,8 +146,9 @@ def _run(loaded: LoadedChain, work: _Work) -> Answer:
     )
     if not fits(answer):
         raise InvalidPredictionError(
-            f"The model answered {len(answer.numbers)} numbers, {len(answer.findings)} findings "
-            f"and {len(answer.places)} places, which is more than an answer may hold."
+            f"The model answered {len(answer.numbers)} numbers, {len(answer.findings)} findings, "
+            f"{len(answer.places)} places and {len(answer.checks)} checks, which is more than an "
+            "answer may hold."
         )
     return answer
 
@@ -182,9 +189,14 @@ def _failure(assignment: Assignment, error: SecondReadError) -> Answer:
         attempt=assignment.attempt,
         refusal="",
         checks=[],
-        error=str(error),
+        # A text of somebody's model may be of any length, and a packet is not.
+        error=_shortened(str(error)),
         audit_code=error.audit_code,
     )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SENTENCE_MAX else f"{text[: _SENTENCE_MAX - 1]}…"
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from secondread.inference.worker.runtimes.onnx_session import open_session
 __all__ = ["Estimator", "Feature", "Percentile", "Volume"]
 
 _LINE_PARTS = 3
+_CLASSES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +209,19 @@ class Estimator:
         )
 
     def probability(self, values: Sequence[float]) -> float:
-        """Give the probability of the second class."""
+        """Give the probability of the second class.
+
+        Raises:
+            InvalidPredictionError: there are not two.
+        """
         rows = np.array([values], np.float32)
         (found,) = self.session.run(["probabilities"], {"features": rows})
-        return float(np.asarray(found).reshape(-1)[-1])
+        if np.shape(found) != (1, _CLASSES):
+            raise InvalidPredictionError(
+                f"The estimator '{self.name}' gave {np.size(found)} probabilities; it has to give "
+                "those of two classes."
+            )
+        return float(np.asarray(found)[0, 1])
 
 
 def _open(path: Path, feature_count: int) -> Any:

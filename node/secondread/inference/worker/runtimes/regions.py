@@ -28,7 +28,7 @@ where ``[output]`` promises them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,7 @@ class RegionsRuntime:
         decoding = options["decoding"]
         self._classes = np.array(decoding["classes"], np.uint8)
         self._keep_largest = bool(decoding.get("keep_largest", False))
+        self._check(manifest.get("labels", ()))
         early, self._rules = envelope.sort_rules(manifest.get("envelope", {}).get("checks", []))
         output = manifest.get("output", {})
         if early or any(output.get(name) for name in ("maps", "numbers", "findings", "places")):
@@ -119,6 +120,34 @@ class RegionsRuntime:
         files = manifest["runtime"]["weights"]
         names = [files] if isinstance(files, str) else list(files)
         self._networks = [self._load(manifest["runtime"], folder / name) for name in names]
+
+    def _check(self, labels: Sequence[Mapping[str, Any]]) -> None:
+        """Find at the beginning what would stop a volume, or show a side as the other.
+
+        Raises:
+            ManifestError: there is something.
+        """
+        region = self._region
+        if self._classes.ndim != 2 or self._classes.shape[1] != len(SIDES):
+            raise ManifestError("The classes of the regions runtime are not [left, right] each.")
+        if int(region.get("passes", 1)) < 1:
+            raise ManifestError("The regions runtime looks at a region once at least: passes.")
+        try:
+            str(region["refusal"]["missing"]).format(side=SIDES[0], value=0.0)
+        except (AttributeError, LookupError, ValueError):
+            raise ManifestError(
+                "The refusal 'missing' of the regions runtime has something in braces that is not "
+                "side or value, or is not there."
+            ) from None
+        sides = {row.get("value"): row.get("laterality", "") for row in labels}
+        for column, side in enumerate(SIDES):
+            other = SIDES[1 - column]
+            for number in self._classes[:, column].tolist():
+                if sides.get(number, "") == other:
+                    raise ManifestError(
+                        f"The classes of the regions runtime give the {side} side the label "
+                        f"{number}, which [[labels]] says lies {other}."
+                    )
 
     def _load(self, runtime: Mapping[str, Any], path: Path) -> torch.nn.Module:
         network = build(runtime["network"], runtime["options"].get("network", {}))
