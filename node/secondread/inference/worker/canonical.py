@@ -19,8 +19,10 @@ __all__ = [
     "CanonicalGrid",
     "Foreground",
     "bright_end",
+    "interpolate",
     "locate",
     "normalise",
+    "places",
     "resample",
     "resample_back",
     "sample_back",
@@ -286,8 +288,16 @@ def sample_back(
         if not keep.any():
             continue
         for part in np.array_split(np.flatnonzero(keep), 1 + int(keep.sum()) // ROWS_AT_ONCE):
-            found = _interpolate(table, at[:, part], grid.shape)
+            found = interpolate(table, at[:, part], grid.shape)
             yield (int(index), rows[part], columns[part]), found
+
+
+def places(at: tuple[int, NDArray[np.intp], NDArray[np.intp]], affine_lps: Float64) -> Float64:
+    """Give where voxels of `sample_back` lie: (3, voxel), RAS mm."""
+    affine = affine_to_ras(affine_lps)
+    index, rows, columns = at
+    in_plane: Float64 = affine[:3, 1:3] @ np.stack((rows, columns))
+    return in_plane + affine[:3, 3:] + affine[:3, :1] * index
 
 
 def _source_box(
@@ -304,7 +314,7 @@ def _source_box(
     return low, high
 
 
-def _interpolate(table: Float32, at: NDArray[np.floating], shape: tuple[int, int, int]) -> Float32:
+def interpolate(table: Float32, at: NDArray[np.floating], shape: tuple[int, int, int]) -> Float32:
     """Interpolate linearly: rows of ``table`` at canonical coordinates (3, voxel)."""
     base = np.minimum(np.floor(at).astype(np.int32), np.array(shape, np.int32)[:, None] - 2)
     part = (at - base).astype(np.float32)

@@ -139,7 +139,12 @@ def load_model(
 
 def _check_weights(package: Package) -> None:
     """Hold that nothing is loaded whose digest was not compared."""
-    given = package.raw["runtime"].get("weights", [])
-    for name in [given] if isinstance(given, str) else given:
+    runtime = package.raw["runtime"]
+    given = runtime.get("weights", [])
+    finer = runtime.get("options", {}).get("refine", {}).get("weights", [])
+    names = [
+        name for some in (given, finer) for name in ([some] if isinstance(some, str) else some)
+    ]
+    for name in names:
         if name not in package.files:
             raise EntryFault("[runtime]", f"names the weights {name!r}, not among [files]")

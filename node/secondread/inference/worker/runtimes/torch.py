@@ -4,7 +4,8 @@ Keys of `model.toml` that this runtime reads::
 
     [runtime]              network, weights
     [runtime.options]      precision = "bfloat16" | "float32"; mirror = true | false;
-                           numbers, see `secondread.inference.worker.runtimes.torch_measures`
+                           numbers, see `secondread.inference.worker.runtimes.torch_measures`;
+                           refine, see `secondread.inference.worker.runtimes.refining`
     [runtime.options.network]      keyword arguments of the network
     [runtime.options.decoding]     classes, side_channel, single_piece,
                            keep_largest, connects, bridge_mm
@@ -41,6 +42,7 @@ from secondread.inference.worker import canonical, envelope
 from secondread.inference.worker.networks import build, fill
 from secondread.inference.worker.prediction import Prediction
 from secondread.inference.worker.runtimes import torch_measures
+from secondread.inference.worker.runtimes.refining import Box, Refiner, refine
 
 __all__ = ["TorchRuntime"]
 
@@ -99,6 +101,19 @@ class TorchRuntime:
         self._weights = _label_weights(self._pairs, len(manifest.get("labels", ())))
         empty = build(runtime["network"], options.get("network", {}))
         self._network = fill(empty, folder / runtime["weights"]).to(self._device)
+        self._refiner = self._load_refiner(runtime, folder)
+
+    def _load_refiner(self, runtime: Mapping[str, Any], folder: Path) -> Refiner | None:
+        options = self._options.get("refine")
+        if options is None:
+            return None
+        if self._side is None:
+            raise ManifestError("[runtime.options.refine] needs a decoding.side_channel.")
+        named = {*options.get("classes", ()), *options.get("anchors", ())}
+        if not all(0 <= int(number) < len(self._pairs) for number in named):
+            raise ManifestError("[runtime.options.refine] names a class that does not exist.")
+        assert self._precision is not None
+        return Refiner(options, runtime["network"], folder, self._device, self._precision)
 
     def predict(self, voxels: NDArray[Any], affine_lps: NDArray[np.float64]) -> Prediction:
         """Segment one volume.
@@ -144,12 +159,29 @@ class TorchRuntime:
             return Prediction(nothing, refusal, checks)
         shape = (voxels.shape[0], voxels.shape[1], voxels.shape[2])
         labels, probabilities = nothing, self._room(shape)
+        boxes = self._look_closer(voxels, affine, classes, channels, grid)
         for at, rows in canonical.sample_back(channels, shown, grid, shape, affine):
+            if boxes:
+                refine(rows, canonical.places(at, affine), boxes)
             labels[at] = self._decide(rows)
             if probabilities is not None:
                 probabilities[:, *at] = self._weigh(rows)
         numbers = torch_measures.answer(classes, grid.spacing_mm, self._options)
         return Prediction(labels, None, checks, probabilities, answer=numbers)
+
+    def _look_closer(
+        self,
+        voxels: NDArray[Any],
+        affine: NDArray[np.float64],
+        classes: NDArray[np.uint8],
+        channels: NDArray[np.float32],
+        grid: canonical.CanonicalGrid,
+    ) -> list[Box]:
+        if self._refiner is None:
+            return []
+        ceiling = float(self._preprocessing.get("ceiling", 1.5))
+        right = channels[..., -1] > 0.5
+        return self._refiner.look(voxels, affine, classes, right, grid, ceiling)
 
     def _room(self, shape: tuple[int, int, int]) -> NDArray[np.uint8] | None:
         if not self._gives_probabilities:
