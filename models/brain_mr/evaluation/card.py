@@ -11,6 +11,7 @@ import json
 import sys
 import tomllib
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
@@ -42,6 +43,8 @@ SHOWN = (
     "thalamus",
     "caudate",
     "putamen",
+    "pallidum",
+    "accumbens",
     "hippocampus",
     "amygdala",
     "brain_stem",
@@ -57,6 +60,11 @@ def write_table(bundle: dict[str, Any], figures: dict[str, Any]) -> str:
         shown = [write_dice(dice[kind], ends.get(kind, [])) for kind in ("t1_like", "random")]
         lines.append(f"| {row['value']} | {row['meaning']} | {shown[0]} | {shown[1]} |")
     return "\n".join(lines)
+
+
+def mean_dice(figures: dict[str, Any], kind: str) -> float:
+    """Give the mean over all labels of one kind of contrast."""
+    return mean(dice[kind] for name, dice in figures["packaged_dice"].items() if name != "brain")
 
 
 def write_dice(value: float, ends: list[float]) -> str:
@@ -122,7 +130,7 @@ def main() -> None:
     bundle_folder = parser.parse_args().bundle
     bundle = tomllib.loads((bundle_folder / "model.toml").read_text())
     figures = json.loads((HERE / "figures.json").read_text())
-    with (bundle_folder / "training" / "log.csv").open() as file:
+    with (bundle_folder / "training" / "refine.csv").open() as file:
         last = list(csv.DictReader(file))[-1]
     refused = [
         f"{TITLES.get(n, n)} (“{h['refusal']}”)"
@@ -153,6 +161,7 @@ def main() -> None:
         "REFUSED": "; ".join(refused),
         "STEPS": last["step"],
         "MINUTES": f"{float(last['minutes']):.0f}",
+        "MEAN": " and ".join(f"{mean_dice(figures, kind):.2f}" for kind in ("t1_like", "random")),
         "BRAINDICE": f"{figures['packaged_dice']['brain']['t1_like']:.2f}",
         "ROUNDS": str(figures.get("rounds", "?")),
         "SPREAD": SPREAD["packaged_dice_of_maps" in figures],

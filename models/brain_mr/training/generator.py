@@ -117,6 +117,12 @@ class Generator:
         self.sides = side_of_fine()
         axes = [spacing_mm * (np.arange(n, dtype=np.float32) - (n - 1) / 2) for n in grid]
         self.points = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(3, -1)
+        self.shift_mm = (9.0, 30.0)
+        self.folds: tuple[tuple[tuple[int, int, int], float], ...] = (
+            ((5, 6, 5), 2.5),
+            ((10, 12, 10), 1.2),
+        )
+        self.texture_cells = (20, 24, 20)
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Yield samples for ever."""
@@ -132,7 +138,7 @@ class Generator:
         """
         head = self.maps[self.rng.integers(len(self.maps)) if index is None else index]
         flip = bool(self.rng.random() < 0.5)
-        labels = self._deform(head, flip)
+        labels = self._deform(head.fine, head.centre, flip)
         image = self._paint(labels)
         target = np.zeros((self.points.shape[1], CLASS_COUNT), np.uint8)
         side = np.zeros((self.points.shape[1], 2), np.uint8)
@@ -154,33 +160,36 @@ class Generator:
         field = torch.randn(1, channels, *cells, generator=self.torch_rng) * sd
         return F.interpolate(field, size=self.grid, mode="trilinear", align_corners=True)[0]
 
-    def _deform(self, head: HeadMap, flip: bool) -> list[NDArray[np.uint8]]:
+    def _deform(
+        self, fine: NDArray[np.uint8], centre: NDArray[np.float64], flip: bool
+    ) -> list[NDArray[np.uint8]]:
         """Look the labels up at four points of every voxel: 4 x (voxel,) uint8."""
         rng = self.rng
         linear = rotation(np.deg2rad(rng.uniform(-18, 18, 3)))
         linear = linear @ np.diag(rng.uniform(0.85, 1.18) * rng.uniform(0.95, 1.05, 3))
         linear += rng.uniform(-0.04, 0.04, (3, 3)) * (1 - np.eye(3))
+        usual, widest = self.shift_mm
         if rng.random() < 0.3:
-            shift = rng.uniform(-30, 30, 3)
+            shift = rng.uniform(-widest, widest, 3)
         else:
-            shift = np.clip(rng.normal(0, 9, 3), -30, 30)
+            shift = np.clip(rng.normal(0, usual, 3), -widest, widest)
         where = linear.astype(np.float32) @ self.points
-        where += (head.centre - shift).astype(np.float32)[:, None]
-        for cells, biggest in (((5, 6, 5), 2.5), ((10, 12, 10), 1.2)):
+        where += (centre - shift).astype(np.float32)[:, None]
+        for cells, biggest in self.folds:
             where += self._coarse(3, cells, rng.uniform(0, biggest)).reshape(3, -1).numpy()
         if flip:
-            where[0] = 2 * np.float32(head.centre[0]) - where[0]
+            where[0] = 2 * np.float32(centre[0]) - where[0]
         half = 0.25 * self.spacing_mm
         corners = half * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
-        flat = head.fine.reshape(-1)
+        flat = fine.reshape(-1)
         out = []
         for corner in corners:
             step = (linear @ corner).astype(np.float32)
             at = (where + step[:, None] + np.float32(0.5)).astype(np.int32)
             inside = np.ones(at.shape[1], bool)
-            for axis, size in enumerate(head.fine.shape):
+            for axis, size in enumerate(fine.shape):
                 inside &= (at[axis] >= 0) & (at[axis] < size)
-            index = (at[0] * head.fine.shape[1] + at[1]) * head.fine.shape[2] + at[2]
+            index = (at[0] * fine.shape[1] + at[1]) * fine.shape[2] + at[2]
             index[~inside] = 0
             out.append(flat[index])
         return out
@@ -221,7 +230,7 @@ class Generator:
         image = sum(mean[one] for one in labels) / len(labels)
         grain = torch.randn(len(labels[0]), generator=self.torch_rng).numpy()
         image = image + grain * spread[labels[0]]
-        texture = self._coarse(1, (20, 24, 20), self.rng.uniform(0, 0.3)).numpy().reshape(-1)
+        texture = self._coarse(1, self.texture_cells, self.rng.uniform(0, 0.3)).numpy().reshape(-1)
         outer = np.array([i in EXTRA_CEREBRAL for i in FINE_IDS], np.float32)
         outer[FINE_IDS.index(BONE_ID)] = 0.3
         image = image * (1 + texture * outer[labels[0]])

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from anatomy import NAMES, class_of_fine
 from generator import read_map
-from train import split
+from loop import split
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "node"))
 from secondread.inference.worker.envelope import _misfit_mm2

@@ -3,8 +3,9 @@
     python package.py --figures ../evaluation/figures.json --bundle ..
 
 A structure is among the outputs when its Dice on the held-out maps, painted with random T1-like
-contrast, reaches THRESHOLD on the left and on the right. What does not has no
-label of its own (`MERGED`, `STANDS_ALONE`).
+contrast, reaches THRESHOLD as the mean of left and right: one network sees both as a left half, so
+they are two estimates of one figure. What does not has no label of its own (`MERGED`,
+`STANDS_ALONE`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import argparse
 import hashlib
 import json
 from pathlib import Path
+from statistics import mean
 
+import refine
 from anatomy import CHANNEL_COUNT, CLASS_COUNT, NAMES, STRUCTURES
 
 THRESHOLD = 0.70
-VERSION = "0.2.0"
+VERSION = "0.3.0"
 WIDTHS = (16, 32, 64, 128, 192)
 
 MERGED = {"inferior_lateral_ventricle": "lateral_ventricle"}
@@ -30,6 +33,9 @@ STANDS_ALONE = {"putamen", "hippocampus"}
 without one of them, what is not good enough is one label with the cortex."""
 NEVER = {"csf"}
 """Learnt so that the brain has a border; the maps' CSF reaches into the spine: no output."""
+
+FIRST_ALONE: set[str] = set()
+"""Learnt by the finer network too, and left to the first."""
 
 # name: meaning, code, scheme (PS3.16 CID 7140), FreeSurfer's colour
 CODES: dict[str, tuple[str, str, str, str, tuple[int, int, int]]] = {
@@ -94,7 +100,7 @@ def choose(dice: dict[str, dict[str, float]]) -> list[str]:
         if name in NEVER:
             continue
         sides = (name, f"left_{name}", f"right_{name}")
-        if min(dice[key]["t1_like"] for key in sides if key in dice) >= THRESHOLD:
+        if mean(dice[key]["t1_like"] for key in sides if key in dice) >= THRESHOLD:
             kept.append(name)
     return kept
 
@@ -136,6 +142,11 @@ def write_labels(kept: list[str], dice: dict[str, dict[str, float]]) -> tuple[st
     return "\n\n".join(tables), [becomes.get(name, [0]) for name in NAMES]
 
 
+def digest(path: Path) -> str:
+    """Give the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def main() -> None:
     """Write the manifest."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -146,7 +157,6 @@ def main() -> None:
     kept = choose(figures["held_out_dice"])
     dice = figures["held_out_dice"] | figures.get("packaged_dice", {})
     labels, classes = write_labels(kept, dice)
-    digest = hashlib.sha256((args.bundle / "weights.safetensors").read_bytes()).hexdigest()
     template = (Path(__file__).parent / "model.toml.in").read_text("utf-8")
     values = {
         "VERSION": VERSION,
@@ -156,7 +166,19 @@ def main() -> None:
         "CLASSES": "[\n"
         + "".join(f"    {c},  # {n}\n" for c, n in zip(classes, NAMES, strict=True))
         + "]",
-        "SHA256": digest,
+        "SHA256": digest(args.bundle / "weights.safetensors"),
+        "REFINE_SHA256": digest(args.bundle / "refine.safetensors"),
+        "BOX": str(list(refine.BOX)),
+        "BOX_SPACING": str(refine.SPACING_MM),
+        "ANCHORS": str([NAMES.index(name) for name in refine.ANCHORS]),
+        "OFFSET": str(list(refine.OFFSET_MM)),
+        "REFINE_CHANNELS": str(len(refine.LEARNT) + 1),
+        "REFINE_WIDTHS": str(list(refine.WIDTHS)),
+        "REFINED": "[\n"
+        + "".join(
+            f"    {0 if n in FIRST_ALONE else NAMES.index(n)},  # {n}\n" for n in refine.LEARNT
+        )
+        + "]",
         "LABELS": labels,
     }
     for key, value in values.items():
