@@ -355,8 +355,8 @@ class _Session:
             return False
         asked = read_association(self._line.read(length))
         if self._now.rejects is not None:
-            self._line.send(rejection(*self._now.rejects))
             self._pacs._note("rejected")
+            self._line.reject(rejection(*self._now.rejects))
             return False
         self._syntaxes = {
             number: syntaxes[0]

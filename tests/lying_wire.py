@@ -109,11 +109,21 @@ class Line:
         with suppress(GoneError, OSError):
             self.send(abort(0, 0))
             self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(_DRAIN_S)
-            until = time.monotonic() + _DRAIN_S
-            while time.monotonic() < until and self.connection.recv(_PART_BYTES):
-                pass
+            self._drain()
         self.close()
+
+    def reject(self, content: bytes) -> None:
+        """A-ASSOCIATE-RJ; then it is for the other side to close (PS3.8 9.2.3, Sta13)."""
+        self.send(content)
+        with suppress(OSError):
+            self._drain()
+        self.close()
+
+    def _drain(self) -> None:
+        self.connection.settimeout(_DRAIN_S)
+        until = time.monotonic() + _DRAIN_S
+        while time.monotonic() < until and self.connection.recv(_PART_BYTES):
+            pass
 
     def reset(self) -> None:
         """A TCP reset: what is on its way to the other side may be lost with it."""

@@ -75,7 +75,7 @@ def test_another_estimators_onnx_is_noticed(tmp_path):
     features = made_features()
     svm, tree = (tables.fit(features, made_plan(kind)) for kind in ("svm", "tree"))
     tables.export(svm, tmp_path / "svm.onnx")
-    with pytest.raises(DataError, match="svm.onnx differs"):
+    with pytest.raises(DataError, match="The ONNX file differs"):
         tables.check_agreement(tree, tmp_path / "svm.onnx", features.values)
 
 
