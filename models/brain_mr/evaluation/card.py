@@ -158,6 +158,7 @@ def main() -> None:
         "WM": f"{figures['mni152_white_matter_dice']:.3f}"
         if "mni152_white_matter_dice" in figures
         else "not measured yet with these weights",
+        "GM": f"{figures['mni152_grey_matter_dice']:.3f}",
         "REFUSED": "; ".join(refused),
         "STEPS": last["step"],
         "MINUTES": f"{float(last['minutes']):.0f}",

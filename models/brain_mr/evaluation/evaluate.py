@@ -7,7 +7,7 @@
   and of the labels of model.toml (packaged_dice), which may be other ones later: without --labels
   it is worked out again from the counts that were kept;
 - with --heads: volumes of the T1 heads in that folder (sub-folders of DICOM files and *.nii.gz),
-  of nilearn's MNI152, and what was refused; white matter against MNI152's white matter map;
+  of nilearn's MNI152, and what was refused; white and grey matter against MNI152's maps of them;
 - of nilearn's MNI152 and Colin, how much the hippocampi change with noise, resampling and
   orientation;
 - with --deepbet: brain (all output structures, and with its sulci) against deepbet's mask.
@@ -42,6 +42,17 @@ from secondread.inference.worker.runtimes.torch import TorchRuntime
 
 GRID_1MM = (192, 224, 208)
 LEAST_ML = 0.05
+WHITE = ("cerebral_white_matter", "cerebellum_white_matter")
+GREY = (
+    "_cortex",
+    "thalamus",
+    "caudate",
+    "putamen",
+    "pallidum",
+    "hippocampus",
+    "amygdala",
+    "accumbens",
+)
 
 
 def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
@@ -182,12 +193,18 @@ def judge_heads(
     return out
 
 
-def judge_white_matter(bundle: dict[str, Any], answer: Prediction) -> float:
-    """Give the Dice of white matter with nilearn's MNI152 white matter map at 0.5."""
-    truth = from_nifti(datasets.load_mni152_wm_template(resolution=1))[0] > 0.5
-    wanted = ("cerebral_white_matter", "cerebellum_white_matter")
-    values = [row["value"] for row in bundle["labels"] if row["name"].endswith(wanted)]
-    return dice(np.isin(answer.labels, values), truth)
+def judge_tissues(bundle: dict[str, Any], answer: Prediction) -> dict[str, float]:
+    """Give the Dice of white and of grey matter with nilearn's MNI152 maps of them at 0.5."""
+    maps = {
+        "white": (datasets.load_mni152_wm_template, WHITE),
+        "grey": (datasets.load_mni152_gm_template, GREY),
+    }
+    out = {}
+    for tissue, (load, wanted) in maps.items():
+        truth = from_nifti(load(resolution=1))[0] > 0.5
+        values = [row["value"] for row in bundle["labels"] if row["name"].endswith(wanted)]
+        out[f"mni152_{tissue}_matter_dice"] = dice(np.isin(answer.labels, values), truth)
+    return out
 
 
 def mask_brain(runtime: TorchRuntime, bundle: dict[str, Any], head: Volume) -> NDArray[np.bool_]:
@@ -302,7 +319,7 @@ def main() -> None:
             predictions[name] = runtime.predict(voxels, affine)
             print(name, f"{time.monotonic() - begin:.1f} s", predictions[name].refusal, flush=True)
         figures["heads"] = judge_heads(bundle, predictions, heads)
-        figures["mni152_white_matter_dice"] = judge_white_matter(bundle, predictions["mni152"])
+        figures |= judge_tissues(bundle, predictions["mni152"])
         if args.deepbet:
             taken = {n: h for n, h in heads.items() if predictions[n].refusal is None}
             masks = {n: mask_brain(runtime, bundle, head) for n, head in taken.items()}
