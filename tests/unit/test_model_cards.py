@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from secondread.results import coding
+
 MODELS = Path(__file__).resolve().parents[2] / "models"
 NAMES = sorted(path.parent.name for path in MODELS.glob("*/model.toml"))
 SECTIONS = (
@@ -150,3 +152,11 @@ def test_the_card_of_dementia_mr_says_its_figures() -> None:
     brain = figures_of("brain_mr")["heads"]
     for name in ("mni152", "ch2.nii.gz"):
         assert f"{brain[name]['numbers_ml']['intracranial_volume']:.0f}" in card
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_code_of_a_label_is_one_that_the_gate_lets_out(name: str) -> None:
+    for title, label in labels_of(name).items():
+        value, scheme, _ = label["type"]
+        assert coding.is_known(value, scheme), title
+        assert label["category"][0] in coding.categories(), title

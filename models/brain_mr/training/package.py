@@ -46,8 +46,8 @@ CODES: dict[str, tuple[str, str, str, str, tuple[int, int, int]]] = {
     "lateral_ventricle": (
         "lateral ventricle", "66720007", "SCT", "Lateral Ventricle", (120, 18, 134)),
     "inferior_lateral_ventricle": (
-        "inferior horn of the lateral ventricle", "78550004", "SCT",
-        "Temporal Horn of Lateral Ventricle", (196, 58, 250)),
+        "inferior horn of the lateral ventricle", "53118009", "SCT",
+        "Inferior Horn of Lateral Ventricle", (196, 58, 250)),
     "cerebellum_white_matter": (
         "cerebellar white matter", "33060004", "SCT", "Cerebellar White Matter", (220, 248, 164)),
     "cerebellum_cortex": (
