@@ -34,9 +34,6 @@ without one of them, what is not good enough is one label with the cortex."""
 NEVER = {"csf"}
 """Learnt so that the brain has a border; the maps' CSF reaches into the spine: no output."""
 
-FIRST_ALONE: set[str] = set()
-"""Learnt by the finer network too, and left to the first."""
-
 # name: meaning, code, scheme (PS3.16 CID 7140), FreeSurfer's colour
 CODES: dict[str, tuple[str, str, str, str, tuple[int, int, int]]] = {
     "cerebral_white_matter": (
@@ -174,11 +171,7 @@ def main() -> None:
         "OFFSET": str(list(refine.OFFSET_MM)),
         "REFINE_CHANNELS": str(len(refine.LEARNT) + 1),
         "REFINE_WIDTHS": str(list(refine.WIDTHS)),
-        "REFINED": "[\n"
-        + "".join(
-            f"    {0 if n in FIRST_ALONE else NAMES.index(n)},  # {n}\n" for n in refine.LEARNT
-        )
-        + "]",
+        "REFINED": "[\n" + "".join(f"    {NAMES.index(n)},  # {n}\n" for n in refine.LEARNT) + "]",
         "LABELS": labels,
     }
     for key, value in values.items():
