@@ -13,6 +13,20 @@ from secondread.learning.predictions import Predictions, Row
 LABELS = ("anterior", "posterior")
 CUBE_SHAPE = (8, 10, 9)
 CUBE_AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
+SMALL_UNET = """
+[estimator]
+kind = "unet3d"
+widths = [4, 8]
+[training]
+steps = 1
+batch = 1
+grid = [8, 10, 8]
+[folds]
+count = 2
+[figures]
+labels = ["cube"]
+"""
+"""The end of a recipe for cubes: one step of the smallest network, in two folds."""
 
 
 def write_cube(folder: Path, number: int) -> None:

@@ -26,6 +26,7 @@ from secondread.learning.training.cases import find_cases, load_case
 from secondread.learning.training.plan import Plan
 from secondread.learning.training.run import run
 from tests import segmentation_cases
+from tests.learning_runs import SMALL_UNET, silent
 from tests.result_cases import make_case
 
 DATA = """
@@ -46,18 +47,7 @@ step = "resample"
 spacing_mm = [1.0, 1.0, 1.0]
 [[preprocessing]]
 step = "zscore"
-[estimator]
-kind = "unet3d"
-widths = [4, 8]
-[training]
-steps = 2
-batch = 1
-grid = [8, 10, 8]
-[folds]
-count = 2
-[figures]
-labels = ["cube"]
-"""
+{SMALL_UNET.replace("steps = 1", "steps = 2")}"""
 HYBRID = f"""
 [recipe]
 name = "larger"
@@ -84,10 +74,6 @@ EMBEDDED = HYBRID.replace(
     'groups = ["first_order"]\nregion = "image"',
     'groups = ["embedding"]\nnetwork = "./unet"\nlayers = ["bottom", "full"]',
 )
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """No progress in a test."""
 
 
 @pytest.fixture(scope="module")

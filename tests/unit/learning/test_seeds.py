@@ -12,9 +12,11 @@ import torch
 from secondread.learning.recipe import Recipe, parse_recipe
 from secondread.learning.seeds import Purpose, draw_seed
 from secondread.learning.training import grading, segmentation
+from tests.learning_runs import SMALL_UNET
 
 PURPOSES: tuple[Purpose, ...] = ("weights", "augmentation", "dropout", "untrained")
-TEXT = """
+TEXT = (
+    """
 [recipe]
 name = "small"
 task = "segmentation"
@@ -24,18 +26,9 @@ reader = "nifti"
 images = "images"
 labels = "labels"
 subject = '^case_(\\d+)$'
-[estimator]
-kind = "unet3d"
-widths = [4, 8]
-[training]
-steps = 1
-batch = 1
-grid = [8, 10, 8]
-[folds]
-count = 2
-[figures]
-labels = ["cube"]
 """
+    + SMALL_UNET
+)
 TOLD = '[target]\nsource = "labels"\nmeasure = "volume"\nlabels = [1]\n'
 GRADER = TEXT.replace("segmentation", "regression").replace("unet3d", "cnn3d") + TOLD
 

@@ -26,7 +26,14 @@ from secondread.learning.training import grading, segmentation
 from secondread.learning.training.cases import find_cases
 from secondread.learning.training.plan import Plan
 from secondread.learning.training.run import run
-from tests.learning_runs import CUBE_AFFINE, CUBE_SHAPE, classification_run, silent, write_cube
+from tests.learning_runs import (
+    CUBE_AFFINE,
+    CUBE_SHAPE,
+    SMALL_UNET,
+    classification_run,
+    silent,
+    write_cube,
+)
 
 HEADING = '[recipe]\nname = "small"\ntask = "{task}"\nseed = 5\n'
 IMAGES = """
@@ -43,23 +50,7 @@ YARDSTICK = (
     + TOLD
     + '[estimator]\nkind = "yardstick"\n[folds]\ncount = 2\n'
 )
-UNET = (
-    HEADING.format(task="segmentation")
-    + IMAGES
-    + """
-[estimator]
-kind = "unet3d"
-widths = [4, 8]
-[training]
-steps = 1
-batch = 1
-grid = [8, 10, 8]
-[folds]
-count = 2
-[figures]
-labels = ["cube"]
-"""
-)
+UNET = HEADING.format(task="segmentation") + IMAGES + SMALL_UNET
 CNN = UNET.replace("segmentation", "regression").replace("unet3d", "cnn_gru") + TOLD
 TABLE = (
     HEADING.format(task="classification")
