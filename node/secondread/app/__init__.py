@@ -213,19 +213,18 @@ def _tidy(place: Workplace, short_bytes: int = 0) -> None:
     """
     from secondread.pipeline.comparing import awaited_keys
 
+    folders = {folder.name: folder for folder in place.spool.work.iterdir()}
     # In this order: a job that ends in between is in neither.
     with place.ledger.read() as view:
-        ended = view.jobs.keys_in(JOB_ENDS)
+        ended = view.jobs.keys_in(JOB_ENDS, folders)
     if place.spool.free_bytes() >= short_bytes:
         ended -= awaited_keys(place)
-    for folder in place.spool.work.iterdir():
-        if folder.name not in ended:
-            continue
+    for key in ended:
         try:
-            shutil.rmtree(folder)
+            shutil.rmtree(folders[key])
         except OSError as error:
             # The disk keeps one of them; the others can go all the same.
-            log.warning("work folder stays", job=folder.name, reason=error.strerror)
+            log.warning("work folder stays", job=key, reason=error.strerror)
 
 
 ROLES: Mapping[str, Callable[[Settings, Ledger, Spool, threading.Event], None]] = MappingProxyType(

@@ -341,9 +341,9 @@ class Jobs:
         rows = self._connection.execute(query.order_by(job.c.id.desc()).limit(limit))
         return tuple(_record(row) for row in rows)
 
-    def keys_in(self, states: Collection[JobState]) -> frozenset[str]:
-        """The keys of the jobs in these states."""
-        query = sa.select(job.c.key).where(job.c.state.in_(list(states)))
+    def keys_in(self, states: Collection[JobState], keys: Collection[str]) -> frozenset[str]:
+        """Those of these keys whose jobs are in these states."""
+        query = sa.select(job.c.key).where(job.c.key.in_(list(keys)), job.c.state.in_(list(states)))
         return frozenset(self._connection.execute(query).scalars())
 
     def sources(self, job_id: int) -> tuple[str, ...]:

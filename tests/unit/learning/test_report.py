@@ -108,6 +108,18 @@ def test_worst_cases_are_shown_and_text_is_escaped(tmp_path: Path) -> None:
     ]
 
 
+def test_pictures_of_an_earlier_report_do_not_stay_beside_a_page_without_them(
+    tmp_path: Path,
+) -> None:
+    run = write_pictured_run(tmp_path / "run", tmp_path / "data")
+    out = tmp_path / "run"
+    report(evaluate(run, tmp_path / "data", JUDGING), out, tmp_path / "data")
+    (out / "pictures" / "mine.png").write_bytes(b"")
+    page = report(evaluate(run, None, JUDGING), out, None)
+    assert not any(source.startswith("data:image/png") for source in page.sources)
+    assert [path.name for path in (out / "pictures").iterdir()] == ["mine.png"]
+
+
 def test_a_picture_shows_both_outlines_on_the_right_sides(tmp_path: Path) -> None:
     image = np.zeros((40, 40, 40), np.float32)
     image[30:, :, :] = 100.0  # bright on the patient's right, for x grows to the right

@@ -47,6 +47,8 @@ class Places:
 def write_report(evaluation: Evaluation, places: Places) -> Path:
     """Write `report.html`, and pictures of the worst cases beside it; returns the page's path.
 
+    Pictures of an earlier report that this one does not show are removed.
+
     Raises:
         DataError: a picture's files cannot be read or do not belong together.
     """
@@ -161,13 +163,18 @@ def _subgroup(group: Subgroup, names: Sequence[str]) -> tuple[str, ...]:
 
 def _worst(evaluation: Evaluation, places: Places) -> Section:
     drawn = []
+    stale = set((places.out / PICTURES).glob("worst_*.png"))
     for number, row in enumerate(evaluation.worst, 1):
         scene = load_scene(row, places.run, places.data) if places.data else None
         if scene is not None:
             picture = draw_scene(scene)
             (places.out / PICTURES).mkdir(exist_ok=True)
-            write_whole(places.out / PICTURES / f"worst_{number}.png", picture)
+            path = places.out / PICTURES / f"worst_{number}.png"
+            write_whole(path, picture)
+            stale.discard(path)
             drawn.append(embed(f"Case {row.id}: {_say(row)}", picture))
+    for path in stale:
+        path.unlink(missing_ok=True)
     notes: tuple[str, ...] = ()
     if drawn:
         notes = ("Green: the reference; red, dashed: the answer. The patient's right is left.",)
