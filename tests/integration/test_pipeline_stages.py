@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,7 @@ from secondread.pipeline.retry import retry_study
 from secondread.pipeline.workplace import ATTEMPTS_MAX
 from secondread.pipeline.write import Write
 from secondread.store.door import held_open
+from secondread.store.ledger import LEDGER_NAME
 from tests.house import House, StillClock
 
 
@@ -137,10 +142,14 @@ def test_refusal_of_the_model_becomes_a_report(house: House) -> None:
     house.infer.step()
     task = house.engine.tasks[-1]
     ticket = Ticket(task.job_key, task.attempt)
-    check = ("likeness", 0.1, 0.5, 1.0, False)
+    check = ("likeness", 0.1, 0.5, math.inf, False)
     house.engine.outcomes.append(Finished(ticket, "It is no head.", (check,), 0.1))
     house.infer.collect(0)
     assert (house.job.state, house.job.reason) == (JobState.REFUSED, "It is no head.")
+    # Whatever reads JSON can read the ledger.
+    with closing(sqlite3.connect(house.place.spool.root / LEDGER_NAME)) as ledger:
+        (kept,) = ledger.execute("select checks from job").fetchone()
+    assert json.loads(kept, parse_constant=pytest.fail) == [["likeness", 0.1, 0.5, None, False]]
     Write(house.place).step()
     with house.place.ledger.read() as view:
         assert view.jobs.checks(1) == (check,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import stat
 import subprocess
@@ -16,7 +17,7 @@ import typer.main
 
 from secondread import __version__, errors
 from secondread.cli import config as config_commands
-from secondread.cli import main
+from secondread.cli import main, output
 from secondread.errors import (
     EXIT_CONFIGURATION,
     EXIT_FAILED,
@@ -244,3 +245,9 @@ def test_every_exit_code_is_documented() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.M)}
     assert documented == {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
+
+
+def test_a_document_is_json_for_everybody(capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_json({"limits": (-math.inf, 0.5, math.inf), "value": math.nan})
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert found == {"limits": [None, 0.5, None], "value": None}

@@ -123,6 +123,12 @@ def write_heads(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def read_last(log: Path) -> dict[str, str]:
+    """Give the last line of a log of training."""
+    with log.open() as file:
+        return list(csv.DictReader(file))[-1]
+
+
 def main() -> None:
     """Write the card."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -130,8 +136,9 @@ def main() -> None:
     bundle_folder = parser.parse_args().bundle
     bundle = tomllib.loads((bundle_folder / "model.toml").read_text())
     figures = json.loads((HERE / "figures.json").read_text())
-    with (bundle_folder / "training" / "refine.csv").open() as file:
-        last = list(csv.DictReader(file))[-1]
+    first_run, second_run = (
+        read_last(bundle_folder / "training" / name) for name in ("refine.csv", "refine_again.csv")
+    )
     refused = [
         f"{TITLES.get(n, n)} (“{h['refusal']}”)"
         for n, h in figures["heads"].items()
@@ -160,8 +167,10 @@ def main() -> None:
         else "not measured yet with these weights",
         "GM": f"{figures['mni152_grey_matter_dice']:.3f}",
         "REFUSED": "; ".join(refused),
-        "STEPS": last["step"],
-        "MINUTES": f"{float(last['minutes']):.0f}",
+        "STEPS": first_run["step"],
+        "MINUTES": f"{float(first_run['minutes']):.0f}",
+        "AGAIN_STEPS": second_run["step"],
+        "AGAIN_MINUTES": f"{float(second_run['minutes']):.0f}",
         "MEAN": " and ".join(f"{mean_dice(figures, kind):.2f}" for kind in ("t1_like", "random")),
         "BRAINDICE": f"{figures['packaged_dice']['brain']['t1_like']:.2f}",
         "ROUNDS": str(figures.get("rounds", "?")),

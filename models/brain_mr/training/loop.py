@@ -1,7 +1,8 @@
 """The training loop of both networks: rate by wall clock, moving average, checkpoints and a log.
 
 The learning rate follows the wall clock, so that a run ends annealed when its minutes are over; a
-killed run goes on with --resume, the minutes it has already used counted in. Writes
+killed run goes on with --resume, the minutes it has already used counted in. A new run can begin
+from the weights of an earlier one, --begin-from: the rate rises and falls once more. Writes
 <name>.checkpoint.pt, <name>.safetensors (moving average, float16) and <name>.csv.
 """
 
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "node"))
@@ -76,6 +77,7 @@ def read_arguments(what: str, minutes: float) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=minutes)
     parser.add_argument("--seed", type=int, default=20261122)
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--begin-from", type=Path, help="weights of an earlier run")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(args.seed)
@@ -94,6 +96,8 @@ def split(labels: Path, seed: int) -> tuple[list[Path], list[Path]]:
 
 def run(course: Course, model: Trainee, args: argparse.Namespace) -> None:
     """Train until the minutes are over."""
+    if args.begin_from:
+        model.net.load_state_dict(load_file(args.begin_from))
     model = model.to(memory_format=torch.channels_last_3d)
     ema = copy.deepcopy(model).requires_grad_(requires_grad=False)
     optimiser = torch.optim.AdamW(model.parameters(), lr=course.peak_rate, weight_decay=1e-4)

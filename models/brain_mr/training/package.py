@@ -3,9 +3,8 @@
     python package.py --figures ../evaluation/figures.json --bundle ..
 
 A structure is among the outputs when its Dice on the held-out maps, painted with random T1-like
-contrast, reaches THRESHOLD as the mean of left and right: one network sees both as a left half, so
-they are two estimates of one figure. What does not has no label of its own (`MERGED`,
-`STANDS_ALONE`).
+contrast, reaches THRESHOLD on the left and on the right. What does not has no
+label of its own (`MERGED`, `STANDS_ALONE`).
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ import argparse
 import hashlib
 import json
 from pathlib import Path
-from statistics import mean
 
 import refine
 from anatomy import CHANNEL_COUNT, CLASS_COUNT, NAMES, STRUCTURES
 
 THRESHOLD = 0.70
-VERSION = "0.3.0"
+VERSION = "0.3.1"
 WIDTHS = (16, 32, 64, 128, 192)
 
 MERGED = {"inferior_lateral_ventricle": "lateral_ventricle"}
@@ -97,7 +95,7 @@ def choose(dice: dict[str, dict[str, float]]) -> list[str]:
         if name in NEVER:
             continue
         sides = (name, f"left_{name}", f"right_{name}")
-        if mean(dice[key]["t1_like"] for key in sides if key in dice) >= THRESHOLD:
+        if min(dice[key]["t1_like"] for key in sides if key in dice) >= THRESHOLD:
             kept.append(name)
     return kept
 

@@ -17,8 +17,13 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def print_json(document: object) -> None:
-    """Print one JSON document; records become objects, paths and states become texts."""
-    sys.stdout.write(json.dumps(document, default=_plain, indent=2, ensure_ascii=False) + "\n")
+    """Print one JSON document; records become objects, paths and states become texts.
+
+    A number without end becomes null, for JSON has none (RFC 8259 6).
+    """
+    plain = json.loads(json.dumps(document, default=_plain), parse_constant=_nothing)
+    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write(text + "\n")
 
 
 def print_line(text: str, *, style: str = "") -> None:
@@ -48,6 +53,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         cells = [str(cell) for cell in row]
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
     _console().print(table)
+
+
+def _nothing(_constant: str) -> None:
+    """What stands for a number that JSON cannot write."""
 
 
 def iso_time(at: float) -> str:

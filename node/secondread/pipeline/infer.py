@@ -134,13 +134,13 @@ class Infer:
         seen = observe(place, job, outcome, self._labels_path(job))
         with place.ledger.begin() as change:
             change.observations.keep(seen)
+            change.jobs.keep_checks(job, outcome.checks)
             change.jobs.move(
                 job,
                 JobState.INFERRED,
                 place.clock.now(),
                 f"Model '{job.model_id}' answered in {outcome.seconds:.1f} s.",
                 detail={"seconds": outcome.seconds},
-                checks=[list(check) for check in outcome.checks],
             )
 
     def _check(self, job: Job, shape: tuple[int, ...]) -> None:
@@ -157,7 +157,7 @@ class Infer:
         seen = observe(self._place, job, outcome, self._labels_path(job))
 
         def keep(change: Transaction) -> None:
-            change.jobs.keep_checks(job, [list(check) for check in outcome.checks])
+            change.jobs.keep_checks(job, outcome.checks)
             change.observations.keep(seen)
 
         refuse(self._place, job, outcome.refusal, "outside-the-model's-envelope", keep)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -275,10 +276,9 @@ class Jobs:
         self._connection.execute(sa.update(job).where(job.c.id == record.id).values(**values))
 
     def keep_checks(self, record: Job, checks: Sequence[Sequence[Any]]) -> None:
-        """Keep the model's plausibility checks of a job that it refused."""
-        self._connection.execute(
-            sa.update(job).where(job.c.id == record.id).values(checks=[list(c) for c in checks])
-        )
+        """Keep the model's plausibility checks of a job; an end without limit is null there."""
+        rows = [[name, value, *map(_end, ends), ok] for name, value, *ends, ok in checks]
+        self._connection.execute(sa.update(job).where(job.c.id == record.id).values(checks=rows))
 
     def studies_not_analysed(self, reasons: Sequence[str]) -> Sequence[int]:
         """Row ids of the studies with a job whose reason begins with one of these, sorted."""
@@ -365,5 +365,17 @@ class Jobs:
         query = sa.select(job.c.checks).where(job.c.id == job_id)
         rows: list[list[Any]] = self._connection.execute(query).scalar_one()
         return tuple(
-            (str(n), float(v), float(lo), float(hi), bool(ok)) for n, v, lo, hi, ok in rows
+            (
+                str(name),
+                float(value),
+                -math.inf if low is None else float(low),
+                math.inf if high is None else float(high),
+                bool(passed),
+            )
+            for name, value, low, high, passed in rows
         )
+
+
+def _end(limit: float) -> float | None:
+    """An end of a range for JSON, which has no number for what has no end (RFC 8259 6)."""
+    return limit if math.isfinite(limit) else None
