@@ -29,6 +29,7 @@ from tests.bench.receivers import (
     Node,
     Orthanc,
     RawLoop,
+    Sink,
     Storescp,
     cpu_s,
 )
@@ -38,6 +39,7 @@ ROUNDS = 5
 OURS, UNSYNCED = "secondread", "secondread without sync"
 RAW, ORTHANC = "a raw receive-write-fsync loop", "Orthanc"
 STORESCP, LARGE = "storescp", "storescp +B -pdu 131072"
+SINK = "a sink that keeps nothing"
 FORK, FORK_LARGE = "storescp --fork", "storescp --fork +B -pdu 131072"
 _LARGE = ("+B", "-pdu", "131072")
 
@@ -51,6 +53,7 @@ RACES = (
             UNSYNCED: partial(Node, sync=False),
             STORESCP: Storescp,
             LARGE: lambda folder: Storescp(folder, *_LARGE),
+            SINK: Sink,
         },
         kind="CT",
         associations=1,
@@ -59,7 +62,7 @@ RACES = (
     ),
     Race(
         "four",
-        {OURS: Node, FORK: lambda folder: Storescp(folder, "--fork")},
+        {OURS: Node, FORK: lambda folder: Storescp(folder, "--fork"), SINK: Sink},
         kind="CT",
         associations=4,
         objects=200,
@@ -67,7 +70,11 @@ RACES = (
     ),
     Race(
         "fifty",
-        {OURS: Node, FORK_LARGE: lambda folder: Storescp(folder, "--fork", *_LARGE)},
+        {
+            OURS: Node,
+            FORK_LARGE: lambda folder: Storescp(folder, "--fork", *_LARGE),
+            SINK: Sink,
+        },
         kind="MR",
         associations=50,
         objects=1000,
@@ -152,7 +159,11 @@ def _measure(part: str, rounds: int, folder: Path) -> Iterator[dict[str, Any]]:
         elif missing:
             yield goal.without_value(skipped=" ".join(sorted(missing)))
         else:
-            yield goal.line(*(outcome.figures[name] for name in names))
+            line = goal.line(*(outcome.figures[name] for name in names))
+            if SINK in outcome.figures:
+                ceiling = outcome.figures[SINK].median / outcome.figures[goal.rival].median
+                line["ceiling"] = float(f"{ceiling:.4g}")
+            yield line
 
 
 def _measure_echo(rounds: int, folder: Path) -> Measured:

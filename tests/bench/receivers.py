@@ -75,6 +75,8 @@ Start = Callable[[Path], Receiver]
 class _Program:
     """A receiver that is a child process; its output is in ``<folder>/log``."""
 
+    port: int
+
     def __init__(self, folder: Path, command: Sequence[str], *, nodelay: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._log_path = folder / "log"
@@ -103,6 +105,9 @@ class _Program:
                 time.sleep(0.05)
             else:
                 return
+
+    def _connect(self) -> None:
+        socket.create_connection((LOOPBACK, self.port), timeout=5.0).close()
 
     def _end_of_log(self) -> str:
         return self._log_path.read_text(errors="replace")[-1500:].strip() or "it said nothing."
@@ -189,12 +194,22 @@ class RawLoop(_Program):
         super().__init__(folder, (sys.executable, *arguments))
         self._wait_for(self._connect)
 
-    def _connect(self) -> None:
-        socket.create_connection((LOOPBACK, self.port), timeout=5.0).close()
-
     def verify(self, samples: Sequence[Sample]) -> None:
         self.close()
         expect_count(self._stored, samples)
+
+
+class Sink(_Program):
+    """The receiver of ``sink``, which keeps nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        super().__init__(folder, (sys.executable, "-m", "tests.bench.sink", str(self.port)))
+        self._wait_for(self._connect)
+
+    def verify(self, samples: Sequence[Sample]) -> None:
+        """There is nothing to look at; the sender was told of every object that it went well."""
+        self.close()
 
 
 class Orthanc(OrthancPacs):

@@ -14,7 +14,7 @@ from tests.bench.figures import Goal, Measured, all_hold, print_line
 from tests.bench.goals import GOALS, RACES
 from tests.bench.objects import Maker, write_samples
 from tests.bench.races import Load, send_with_storescu
-from tests.bench.receivers import CALLED, CALLING, BenchError, RawLoop, Storescp
+from tests.bench.receivers import CALLED, CALLING, BenchError, RawLoop, Sink, Storescp
 from tests.bench.scu import Replay, echo, idle_associations
 
 FAST, SLOW = Measured((4.0, 2.0, 3.0)), Measured((1.0, 2.0, 4.0))
@@ -73,6 +73,22 @@ def test_the_raw_loop_stores_what_storescu_sends_and_counts_what_is_missing(tmp_
         loop.verify(samples)
     finally:
         loop.close()
+
+
+def test_the_sink_answers_every_object_of_several_senders(tmp_path):
+    if shutil.which("storescu") is None:
+        pytest.skip("no storescu: install the package dcmtk")
+    studies = [list(Maker("CT").study(2)) for _ in range(2)]
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for study, folder in zip(studies, folders, strict=True):
+        write_samples(study, folder)
+    sink = Sink(tmp_path / "sink")
+    try:
+        # A sender ends with an error where an object is not answered by Success.
+        assert send_with_storescu(sink, Load(studies, folders)) > 0
+        assert Replay(sink.port, TITLES, studies).run() > 0
+    finally:
+        sink.close()
 
 
 @pytest.mark.parametrize(
