@@ -30,6 +30,7 @@ FIRST = 10_000_000
 PER_STUDY = 200
 WINDOW = 8
 ASSOCIATIONS = 8
+_LOOK_S = 0.002
 _UID_SAMPLE = f"{ROOT}.{FIRST}"
 _STUDY_SAMPLE = f"{ROOT}.9.{FIRST}"
 _PIXELS = 16 * 16 * 2
@@ -119,13 +120,18 @@ class Replay:
         missing = self._count - len(self.acknowledged)
         assert not missing, f"{missing} of {self._count} objects have no Success"
 
-    def sample_until_done(self, every_s: float, within_s: float) -> list[Sample]:
-        """What the process takes up while it is sent to."""
-        found = []
+    def sample_until_done(self, every: int, within_s: float) -> list[Sample]:
+        """What the process takes up whenever so many more objects have got Success."""
+        found: list[Sample] = []
+        due = 0
         until = time.monotonic() + within_s
         while any(t.is_alive() for t in self._threads) and time.monotonic() < until:
-            found.append(Sample(len(self.acknowledged), self._node.usage()))
-            time.sleep(every_s)
+            acknowledged = len(self.acknowledged)
+            if acknowledged < due:
+                time.sleep(_LOOK_S)
+                continue
+            found.append(Sample(acknowledged, self._node.usage()))
+            due = acknowledged + every
         return found
 
     def _batch(self) -> list[int]:

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.acceptance
 
 MANY = 200_000
 FEW = 2_000
+_SAMPLES = 50
 PEERS = (
     {"name": "honest", "ae_title": HONEST, "addresses": [HONEST_ADDRESS], "quiet_s": 3600.0},
     {"name": "scanner", "ae_title": ATTACKER, "addresses": ["127.0.0.1"], "quiet_s": 3600.0},
@@ -61,13 +62,13 @@ def check_flat(samples: Sequence[Sample], tolerance_mib: float) -> None:
     assert max(s.usage.threads for s in late) <= THREADS_MAX
 
 
-def soak(node: IntakeNode, count: int, every_s: float, tolerance_mib: float, wait_s: float) -> None:
+def soak(node: IntakeNode, count: int, tolerance_mib: float, wait_s: float) -> None:
     """Send so many objects through one process and look at everything."""
     before = node.usage()
     replay = Replay(node, count)
     replay.start()
     try:
-        samples = replay.sample_until_done(every_s, wait_s)
+        samples = replay.sample_until_done(count // _SAMPLES, wait_s)
     finally:
         replay.give_up()
     replay.join(30.0)
@@ -117,7 +118,7 @@ def check_objects_are_known(node: IntakeNode, numbers: set[int]) -> None:
 
 @pytest.mark.timeout(200)
 def test_some_thousand_objects(node: IntakeNode) -> None:
-    soak(node, FEW, 0.05, 40.0, 120.0)
+    soak(node, FEW, 40.0, 120.0)
 
 
 @pytest.mark.timeout(200)
@@ -128,7 +129,7 @@ def test_kill_twice(node: IntakeNode) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_two_hundred_thousand_objects(node: IntakeNode) -> None:
-    soak(node, MANY, 1.0, 12.0, 3000.0)
+    soak(node, MANY, 12.0, 3000.0)
 
 
 @pytest.mark.slow
