@@ -124,7 +124,8 @@ def _check_feedback(node: RunningNode, ours: Any, theirs: Any) -> None:
     assert (row.verdict, row.given_by) == (Verdict.MODIFY, "reading room")
     assert row.measures["dice.brain"] == pytest.approx(dice(ours, theirs))
     assert row.measures["dice.left_thalamus"] == 1
-    assert states.count("receiving") == 1
+    # Images that came slowly may have been looked at before they were all there.
+    assert states[states.index("assembling") :] == ["assembling", "analysing", "done"]
 
 
 def _is_stored(node: RunningNode, uid: str) -> bool:
