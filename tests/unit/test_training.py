@@ -24,7 +24,7 @@ from secondread.learning.training import checkpoint, loop
 from secondread.learning.training.plan import Plan, choose_folds
 from secondread.learning.training.run import run
 from secondread.learning.training.segmentation import make_lesson
-from tests.learning_runs import CUBE_AFFINE, CUBE_SHAPE, silent
+from tests.learning_runs import CUBE_AFFINE, CUBE_SHAPE, SMALL_UNET, silent
 
 HIPPOCAMPUS = Path(__file__).resolve().parents[2] / "models/hippocampus_mr/training/recipe.toml"
 SMALL = """
@@ -44,18 +44,7 @@ step = "z_score"
 step = "affine"
 [[augmentation]]
 step = "noise"
-[estimator]
-kind = "unet3d"
-widths = [4, 8]
-[training]
-steps = 4
-batch = 1
-grid = [8, 10, 8]
-[folds]
-count = 2
-[figures]
-labels = ["cube"]
-"""
+""" + SMALL_UNET.replace("steps = 1", "steps = 4")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Train the second network of brain_mr: the deep grey matter of one hemisphere at 1 mm.
 
     python refine.py --labels FOLDER --out FOLDER --minutes 85 [--seed 20261122] [--resume]
-    python refine.py --labels FOLDER --out OTHER --minutes 60 --begin-from FOLDER/refine.safetensors
+    python refine.py --labels FOLDER --out OTHER --minutes 62 --begin-from FOLDER/refine.safetensors
 
 The first network works at 2 mm, where a nucleus of half a millilitre has some sixty voxels. This
 one sees a box of one hemisphere at 1 mm; the right one is mirrored, so that one network serves both
