@@ -15,6 +15,7 @@ from typing import Any
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import MRImageStorage, Verification
 
+from deploy.demo.pacs import free_port
 from secondread.delivery.address import Address
 from secondread.delivery.diagnosis import Call, conclude, diagnose
 from secondread.delivery.steps import Outcome, Step, is_sound
@@ -110,22 +111,31 @@ def scp(
 @contextmanager
 def storescp(program: str, folder: Path, *options: str) -> Iterator[int]:
     """DCMTK's storescp on a free port."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    with (folder / "storescp.log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, *options, "-aet", "PACS", str(port)],
-            cwd=folder,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+    port = free_port()
+    command = [program, *options, "-aet", "PACS", str(port)]
+    with listening(command, port, folder, folder / "storescp.log"):
+        yield port
+
+
+@contextmanager
+def listening(command: list[str], port: int, folder: Path, log: Path) -> Iterator[None]:
+    """A program in a folder that listens on a port of loopback, until the end of the block.
+
+    Raises:
+        AssertionError: it ended, or does not listen in time; with what it said.
+    """
+    with log.open("wb") as said:
+        process = subprocess.Popen(command, cwd=folder, stdout=said, stderr=subprocess.STDOUT)
     try:
         deadline = time.monotonic() + LIVENESS_S
-        while time.monotonic() < deadline and process.poll() is None:
+        while True:
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
+            ended = process.poll()
+            assert ended is None, f"{command[0]} ended with {ended}: {log.read_text()}"
+            assert time.monotonic() < deadline, f"{command[0]} does not listen: {log.read_text()}"
             time.sleep(0.05)
-        yield port
+        yield
     finally:
         process.terminate()
         process.wait(LIVENESS_S)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import struct
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from secondread.delivery.address import Address
 from secondread.delivery.arrival import Landing, Received
 from secondread.delivery.object_file import open_object
 from tests.acceptance import wire
-from tests.echo_peers import tcp_server
+from tests.echo_peers import listening, tcp_server
 from tests.lying_wire import Asked, GoneError, Heard, Line, acceptance, read_association
 from tests.lying_wire import release_response as release_answer
 
@@ -85,23 +84,9 @@ def dcmqrscp(
         f"HostTable BEGIN\n{hosts}\nHostTable END\nVendorTable BEGIN\nVendorTable END\n"
         f"AETable BEGIN\nPACS {store} RW (200, 1024mb) ANY\nAETable END\n"
     )
-    with (folder / "dcmqrscp.log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, "-v", "+xr", "-c", str(configuration)],
-            cwd=folder,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        deadline = time.monotonic() + LIVENESS_S
-        while time.monotonic() < deadline and process.poll() is None:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            time.sleep(0.05)
+    command = [program, "-v", "+xr", "-c", str(configuration)]
+    with listening(command, port, folder, folder / "dcmqrscp.log"):
         yield Archive(port, store)
-    finally:
-        process.terminate()
-        process.wait(LIVENESS_S)
 
 
 class Peer:
