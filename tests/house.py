@@ -26,6 +26,7 @@ from secondread.pipeline.workplace import Workplace
 from secondread.store import Ledger, Spool
 from secondread.store.door import held_open
 from secondread.store.durability import Durability
+from tests.storing import store_arrivals
 
 MODEL = Path(__file__).resolve().parent / "models" / "bright_head"
 MR = "1.2.840.10008.5.1.4.1.1.4"
@@ -113,7 +114,7 @@ class House:
                 announced, sender, Urgency.MEDIUM, spool.new_incoming(), limits, durability.begin
             )
             reception.feed(memoryview(data))
-            objects.commit([reception.complete()])
+            store_arrivals(objects, [reception.complete()])
         durability.close()
 
     def _enter(self, to_record: Callable[[Stored], Instance], stored: Sequence[Stored]) -> None:

@@ -22,6 +22,7 @@ from secondread.store.outbox import Stored
 from secondread.store.studies import Waits
 from secondread.store.versions import Terms
 from tests.acceptance.wire import MR, MrObject
+from tests.storing import store_arrivals
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 SEG, REPORT = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.34"
@@ -98,7 +99,7 @@ class KeptFiles:
             )
             reception.feed(memoryview(one.encode()))
             arrivals.append(reception.complete())
-        return self.objects.commit(arrivals)
+        return store_arrivals(self.objects, arrivals)
 
     def study_id(self, number: int) -> int:
         """The row of a study."""

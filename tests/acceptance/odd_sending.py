@@ -27,6 +27,7 @@ from secondread.intake.storing import ObjectStore, Stored
 from secondread.store import Spool
 from secondread.store.durability import Durability
 from tests.acceptance.cases import NO_CONTEXT, NOT_DICOM, STORED, quietly
+from tests.storing import store_arrivals
 
 LIMITS = Limits(1 << 30, 1 << 30, 0)
 _CLASS, _INSTANCE, _SYNTAX = 0x0002, 0x0003, 0x0010
@@ -161,7 +162,7 @@ class Door:
         for start in range(0, len(data), _FRAGMENT_BYTES):
             reception.feed(data[start : start + _FRAGMENT_BYTES])
         try:
-            (outcome,) = self._store.commit([reception.complete()])
+            (outcome,) = store_arrivals(self._store, [reception.complete()])
         except IntakeError as error:
             outcome = error
         # False: the same is here already, which a peer hears as Success too.

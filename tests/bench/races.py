@@ -28,6 +28,7 @@ from tests.bench.receivers import (
     installed,
 )
 from tests.bench.scu import Replay
+from tests.bench.settle import settle_memory
 
 _SEND_TIMEOUT_S = 120.0
 
@@ -127,6 +128,7 @@ def _turn(race: Race, start: Start, load: Load, home: Path) -> tuple[float, floa
     try:
         # What others have left to write would otherwise be this one's burden.
         os.sync()
+        settle_memory()
         before = cpu_s(receiver.pid)
         seconds = race.send(receiver, load)
         cpu = cpu_s(receiver.pid) - before

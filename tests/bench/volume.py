@@ -26,6 +26,7 @@ from secondread.assembly.decoding import DecoderPool
 from secondread.assembly.volume import read_volume
 from tests.bench.figures import Goal, Measured, all_hold, print_line
 from tests.bench.receivers import REPOSITORY
+from tests.bench.settle import settle_memory
 from tests.recorded import record
 from tests.slices import make_slice, store
 
@@ -35,7 +36,6 @@ OURS, THEIRS = "secondread", "SimpleITK"
 _UNIT = "slices/s"
 _SIDE = 512
 _PATTERNS = 8
-_SETTLED_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def measure(part: Part, rounds: int, spool: Path) -> dict[str, object]:
     pool = DecoderPool(PROCESSES)
     ours, theirs = [], []
     try:
-        _settle()
+        settle_memory()
         if not np.array_equal(read_volume(instances, spool, decoder=pool).voxels, wanted):
             return part.goal.without_value(error="The two readers do not agree.")
         del wanted
@@ -118,14 +118,6 @@ def _timed(work: Callable[[], object]) -> float:
     took_s = time.perf_counter() - started
     del volume
     return took_s
-
-
-def _settle() -> None:
-    """Take memory and give it back.
-
-    A virtual machine's host finds each page at its first use, which takes longer than reading.
-    """
-    np.ones(_SETTLED_BYTES, np.uint8)
 
 
 def _read_theirs(names: Sequence[str]) -> SimpleITK.Image:

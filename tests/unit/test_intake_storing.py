@@ -17,6 +17,7 @@ from secondread.store import Spool
 from secondread.store.durability import Durability
 
 from ..acceptance.wire import MR, MrObject
+from ..storing import store_arrivals
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 UID = "1.2.826.0.1.3680043.10.511.3.9"
@@ -71,11 +72,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_object_whose_commit_failed_is_stored_when_it_comes_again(store: Store) -> None:
     with pytest.raises(RuntimeError, match="of the node's own"):
-        store.objects.commit([store.arrive()])
+        store_arrivals(store.objects, [store.arrive()])
     assert not store.rows
     assert not list(store.spool.stored())
     store.durability.faulty = False
-    assert store.objects.commit([store.arrive()]) == [True]
+    assert store_arrivals(store.objects, [store.arrive()]) == [True]
     assert [row.sop_instance_uid for row in store.rows] == [UID]
-    assert store.objects.commit([store.arrive()]) == [False]
+    assert store_arrivals(store.objects, [store.arrive()]) == [False]
     assert len(store.rows) == 1

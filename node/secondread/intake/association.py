@@ -198,7 +198,11 @@ class Association:
                 return
             self._heard = time.monotonic()
             began = time.thread_time()
-            self._upper.receive(buffer[:count], self._heard)
+            try:
+                self._upper.receive(buffer[:count], self._heard)
+            finally:
+                if self._talk is not None:
+                    self._talk.drain()
             self._pace(time.thread_time() - began)
             if self._talk is None or self._talk.unfinished or self._upper.pdu_since is not None:
                 self._transport.acknowledge()

@@ -1,4 +1,4 @@
-"""The committer: one thread that stores whatever objects are waiting, as one group."""
+"""The committer: one thread that syncs whatever objects are waiting, as one group."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import structlog
 
 from secondread.errors import SecondReadError
 from secondread.intake.reception import Arrival
-from secondread.intake.storing import ObjectStore, Outcome
+from secondread.intake.storing import ObjectStore, Outcome, Placed
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -33,14 +33,17 @@ class CommitFailedError(SecondReadError):
     audit_code = "commit-failed"
 
 
-Group = list[tuple[Arrival, Done]]
+Group = list[tuple[Placed, Done]]
+Tell = Callable[[], None]
 
 
 class Committer:
     """Group commit across associations.
 
-    Objects that become whole in one turn of the reactor are one group, and while it waits for the
-    disk the next one gathers. So the more associations are open, the less each object pays.
+    Objects that become whole in one turn of the reactor get their names there, and are one group
+    for the thread that waits for the disk. While it waits the next group gathers, so the more
+    associations are open, the less each object pays. The thread does little else, because two that
+    take turns at short calls make each other wait for the interpreter.
 
     Args:
         store: where the objects go.
@@ -57,8 +60,9 @@ class Committer:
         self._store = store
         self._post = post
         self._note_group = note_group
-        self._gathered: Group = []
-        self._storing = threading.Lock()
+        self._gathered: list[tuple[Arrival, Done]] = []
+        # Groups that the thread has not told about yet; the reactor's thread counts.
+        self._handed = 0
         self._patience = 0
         self._waiting: SimpleQueue[Group | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
@@ -105,19 +109,31 @@ class Committer:
         """
         if not self._gathered:
             return
-        group, self._gathered = self._gathered, []
+        gathered, self._gathered = self._gathered, []
+        group = self._place(gathered)
+        if not group:
+            return
         self._patience = max(self._patience - 1, 0)
-        if alone and not self._patience and self._storing.acquire(blocking=False):
+        if alone and not self._patience and not self._handed:
             began = time.monotonic()
-            try:
-                tell = self._store_group(group)
-            finally:
-                self._storing.release()
+            tell = self._store_group(group)
             if time.monotonic() - began > _SLOW_S:
                 self._patience = _PATIENCE
             tell()
         else:
+            self._handed += 1
             self._waiting.put(group)
+
+    def _place(self, gathered: Sequence[tuple[Arrival, Done]]) -> Group:
+        try:
+            placed = self._store.place([arrival for arrival, _ in gathered])
+        except Exception:
+            # Every sender must get an answer; the fault is ours.
+            log.exception("a group of objects could not be named", objects=len(gathered))
+            for _, done in gathered:
+                done(_failed())
+            return []
+        return [(one, done) for one, (_, done) in zip(placed, gathered, strict=True)]
 
     def stop(self) -> None:
         """Store what is waiting and end."""
@@ -126,6 +142,7 @@ class Committer:
 
     def _run(self) -> None:
         while (group := self._waiting.get()) is not None:
+            count = 1
             while len(group) < _GROUP_MAX:
                 try:
                     more = self._waiting.get_nowait()
@@ -135,23 +152,33 @@ class Committer:
                     self._waiting.put(None)
                     break
                 group += more
-            with self._storing:
-                tell = self._store_group(group)
-            self._post(tell)
+                count += 1
+            self._post(partial(self._end, count, self._store_group(group)))
 
-    def _store_group(self, group: Group) -> Callable[[], None]:
+    def _end(self, count: int, tell: Tell) -> None:
+        self._handed -= count
+        tell()
+
+    def _store_group(self, group: Group) -> Tell:
         """Store a group; what it returns tells the senders."""
         try:
-            outcomes = self._store.commit([arrival for arrival, _ in group])
+            outcomes = self._store.commit([placed for placed, _ in group])
         except Exception:
             # The thread must live on, and every sender must get an answer; the fault is ours.
             log.exception("a group of objects could not be stored", objects=len(group))
-            failure = CommitFailedError("The node failed while it stored the object.")
-            outcomes = [failure] * len(group)
+            outcomes = [_failed()] * len(group)
         self._note_group(len(group))
 
         def tell() -> None:
             for (_, done), outcome in zip(group, outcomes, strict=True):
                 done(outcome)
+            # Senders do not wait for this.
+            for (placed, _), outcome in zip(group, outcomes, strict=True):
+                if outcome is True:
+                    placed.arrival.close()
 
         return tell
+
+
+def _failed() -> CommitFailedError:
+    return CommitFailedError("The node failed while it stored the object.")

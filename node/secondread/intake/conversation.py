@@ -178,6 +178,11 @@ class Conversation:
         if last:
             self._complete(context, self._command)
 
+    def drain(self) -> None:
+        """The memory of the fragments so far is used again from now on."""
+        if self._reception is not None:
+            self._reception.drain()
+
     def end(self, *, released: bool) -> None:
         """The association is over; what is half here is removed, what is whole goes on.
 

@@ -16,6 +16,9 @@ from secondread.intake.file_header import file_header, seal
 
 _BUFFER_BYTES = 1 << 18
 _DIRECT_BYTES = 1 << 16
+_AT_ONCE_BYTES = 1 << 19
+# Well below what one writev takes (IOV_MAX).
+_AT_ONCE = 500
 _PIECE_BYTES = 1 << 16
 
 
@@ -105,7 +108,10 @@ class Reception:
         self.walks_late = announced.transfer_syntax_uid == DEFLATED
         header = file_header(announced, sender.ae_title)
         self._data_offset = len(header)
+        # What waits to be written: first what is ours, then what the caller lent.
         self._buffer = bytearray(header)
+        self._lent: list[memoryview] = []
+        self._lent_bytes = 0
         self._written = self._begun = 0
         self._begin = begin
         self._descriptor = -1
@@ -119,7 +125,7 @@ class Reception:
         self.abandon()
 
     def feed(self, data: memoryview) -> None:
-        """Take a fragment, or part of one."""
+        """Take a fragment, or part of one; it must not change before ``drain``."""
         self.size_bytes += len(data)
         if self.failure is not None:
             return
@@ -131,11 +137,33 @@ class Reception:
                 )
             if not self.walks_late:
                 self._walker.feed(data)
-            self._keep(data)
+            self._lent.append(data)
+            self._lent_bytes += len(data)
+            if self._lent_bytes >= _AT_ONCE_BYTES or len(self._lent) >= _AT_ONCE:
+                self._write()
         except SecondReadError as error:
             self.refuse(error)
         except OSError as error:
-            self.refuse(WriteFailedError(f"The object could not be written: {error.strerror}."))
+            self.refuse(write_failed(error))
+
+    def drain(self) -> None:
+        """Write or copy what was fed, so that the caller may use its memory again.
+
+        A piece of a large object is written as it comes. A small object, and what comes in crumbs,
+        is gathered.
+        """
+        if not self._lent or self.failure is not None:
+            return
+        try:
+            least = _DIRECT_BYTES if self._written else _BUFFER_BYTES
+            if len(self._buffer) + self._lent_bytes >= least:
+                self._write()
+                return
+            for piece in self._lent:
+                self._buffer += piece
+            self._forget_lent()
+        except OSError as error:
+            self.refuse(write_failed(error))
 
     def complete(self) -> Arrival:
         """The whole object.
@@ -149,13 +177,14 @@ class Reception:
             except SecondReadError as error:
                 self.refuse(error)
             except OSError as error:
-                self.refuse(WriteFailedError(f"The object could not be written: {error.strerror}."))
+                self.refuse(write_failed(error))
         assert self.failure is not None
         raise self.failure
 
     def abandon(self) -> None:
         """Remove what was written."""
         self._buffer.clear()
+        self._forget_lent()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -163,18 +192,17 @@ class Reception:
 
     def _arrival(self) -> Arrival:
         if self.walks_late:
-            self._flush()
+            self._write()
             self._walk_file()
         examined = examine(self._walker.finish(), self._announced)
         digest = b""
         if self._written:
             os.pwrite(self._descriptor, seal(self.size_bytes, digest), 0)
         else:
-            with memoryview(self._buffer) as view:
-                digest = hashlib.sha256(view[self._data_offset :]).digest()
+            digest = self._digest()
             sealed = seal(self.size_bytes, digest)
             self._buffer[: len(sealed)] = sealed
-        self._flush()
+        self._write()
         descriptor, self._descriptor = self._descriptor, -1
         return Arrival(
             examined=examined,
@@ -194,30 +222,42 @@ class Reception:
             self._walker.feed(memoryview(piece))
             at += len(piece)
 
-    def _keep(self, data: memoryview) -> None:
-        if len(data) >= _DIRECT_BYTES:
-            self._flush()
-            self._write(data)
-            return
-        self._buffer += data
-        if len(self._buffer) >= _BUFFER_BYTES:
-            self._flush()
+    def _digest(self) -> bytes:
+        """SHA-256 of a data set of which nothing is written yet."""
+        with memoryview(self._buffer) as view:
+            digest = hashlib.sha256(view[self._data_offset :])
+        for piece in self._lent:
+            digest.update(piece)
+        return digest.digest()
 
-    def _flush(self) -> None:
-        if self._buffer:
-            with memoryview(self._buffer) as view:
-                self._write(view)
-            self._buffer.clear()
-
-    def _write(self, data: memoryview) -> None:
+    def _write(self) -> None:
+        """Write everything that waits."""
         if self._descriptor < 0:
             self._descriptor = os.open(
                 self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
             )
-        done = 0
-        while done < len(data):
-            done += os.write(self._descriptor, data[done:])
-        self._written += done
+        size = len(self._buffer) + self._lent_bytes
+        done = os.writev(self._descriptor, [self._buffer, *self._lent]) if size else 0
+        if done < size:
+            _write_on(self._descriptor, b"".join((self._buffer, *self._lent)), done)
+        self._buffer.clear()
+        self._forget_lent()
+        self._written += size
         if self._written - self._begun >= _BUFFER_BYTES:
             self._begin(self._descriptor, self._begun, self._written - self._begun)
             self._begun = self._written
+
+    def _forget_lent(self) -> None:
+        self._lent.clear()
+        self._lent_bytes = 0
+
+
+def _write_on(descriptor: int, data: bytes, at: int) -> None:
+    """Write the rest, where the first call has not written everything."""
+    while at < len(data):
+        at += os.write(descriptor, memoryview(data)[at:])
+
+
+def write_failed(error: OSError) -> WriteFailedError:
+    """What the sender of an object is told."""
+    return WriteFailedError(f"The object could not be written: {error.strerror}.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from secondread.errors import (
 )
 from secondread.intake.examine import examine
 from secondread.intake.file_header import FileHeader, digest_of, is_whole, read_file_header
-from secondread.intake.reception import Arrival, Limits, Sender
+from secondread.intake.reception import Arrival, Limits, Sender, write_failed
 from secondread.store import Spool
 from secondread.store.durability import Durability, sync_folder
 from secondread.store.purging import Purging
@@ -45,11 +46,26 @@ class Stored:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A whole object that has its name in the spool, or has not; nothing of it is synced.
+
+    ``name`` is its path, relative to the data folder. It is not ``named`` where a file has been
+    there, or where that failed.
+    """
+
+    arrival: Arrival
+    name: str
+    named: bool
+    failure: WriteFailedError | None = None
+
+
 class ObjectStore:
     """Puts whole objects into the spool, a group at a time.
 
-    One thread of one process calls ``commit``, so nobody else can bring the same SOP Instance UID
-    between a look and a rename.
+    One thread of one process calls ``place``, and one calls ``commit`` for what was placed, in that
+    order. The first does not wait for the disk, the second does. Between a look at a name and its
+    taking neither lets the other in.
 
     Args:
         spool: where the files are.
@@ -75,63 +91,86 @@ class ObjectStore:
         self._limits = limits
         self._clock = clock
         self._enter = enter
+        self._names = threading.Lock()
 
-    def commit(self, arrivals: Sequence[Arrival]) -> Sequence[Outcome]:
-        """Store a group of objects; when this returns, a power cut cannot take what was stored."""
-        fresh: dict[str, int] = {}
-        again: list[tuple[int, str]] = []
-        for number, arrival in enumerate(arrivals):
-            name = self._spool.object_name(arrival.examined.identity.sop_instance_uid)
-            if name in fresh or self._is_here(name):
-                again.append((number, name))
-            else:
-                fresh[name] = number
-        placed = self._store({name: arrivals[number] for name, number in fresh.items()})
-        outcomes: dict[int, Outcome] = dict(zip(fresh.values(), placed, strict=True))
-        for number, name in again:
-            outcomes[number] = self._store_again(arrivals[number], name)
-        return [outcomes[number] for number in range(len(arrivals))]
+    def place(self, arrivals: Sequence[Arrival]) -> Sequence[Placed]:
+        """Give objects their names; they are not stored before ``commit`` says so."""
+        placed: list[Placed] = []
+        try:
+            for arrival in arrivals:
+                placed.append(self._place(arrival))
+        except Exception:
+            self._take_back(placed)
+            for arrival in arrivals[len(placed) :]:
+                arrival.discard()
+            raise
+        return placed
 
-    def _is_here(self, name: str) -> bool:
-        """Whether an object is here that stays; one that is being removed gives way."""
-        return os.path.exists(self._root + name) and not self._purging.give_way(name)
+    def _place(self, arrival: Arrival) -> Placed:
+        name = self._spool.object_name(arrival.examined.identity.sop_instance_uid)
+        path = self._root + name
+        try:
+            with self._names:
+                if os.path.exists(path):
+                    return Placed(arrival, name, named=False)
+                os.rename(arrival.temporary, path)
+        except OSError as error:
+            arrival.discard()
+            return Placed(arrival, name, named=False, failure=write_failed(error))
+        return Placed(arrival, name, named=True)
 
-    def _store(self, arrivals: Mapping[str, Arrival]) -> Sequence[Outcome]:
-        """Store objects of which no file is here, under these names."""
-        if not arrivals:
+    def commit(self, placed: Sequence[Placed]) -> Sequence[Outcome]:
+        """Store a group of objects; when this returns, a power cut cannot take what was stored.
+
+        The file of each object that was stored is still open, for ``Arrival.close``.
+        """
+        named = [one for one in placed if one.named]
+        stored = iter(self._store(named))
+        return [next(stored) if one.named else self._store_again(one) for one in placed]
+
+    def _store(self, named: Sequence[Placed]) -> Sequence[Outcome]:
+        """Store objects that have their names."""
+        if not named:
             return ()
         try:
-            for name, arrival in arrivals.items():
-                os.rename(arrival.temporary, self._root + name)
             self._durability.sync(
-                [arrival.descriptor for arrival in arrivals.values()],
-                [os.path.dirname(self._root + name) for name in arrivals],
+                [one.arrival.descriptor for one in named],
+                [os.path.dirname(self._root + one.name) for one in named],
             )
         except OSError as error:
-            self._take_back(arrivals)
-            failure = WriteFailedError(f"The object could not be written: {error.strerror}.")
-            return [failure] * len(arrivals)
+            self._take_back(named)
+            return [write_failed(error)] * len(named)
         except Exception:
             # A file that kept its name without a row would make the same object sent again a
             # Success that only the next start enters into the ledger.
-            self._take_back(arrivals)
+            self._take_back(named)
             raise
-        for arrival in arrivals.values():
-            arrival.close()
         now = self._clock.now()
-        self._enter(self.record, [Stored(one, name, now) for name, one in arrivals.items()])
-        return [True] * len(arrivals)
+        self._enter(self.record, [Stored(one.arrival, one.name, now) for one in named])
+        return [True] * len(named)
 
-    def _take_back(self, arrivals: Mapping[str, Arrival]) -> None:
-        for name, arrival in arrivals.items():
-            with suppress(FileNotFoundError):
-                os.unlink(self._root + name)
-            arrival.discard()
+    def _take_back(self, placed: Sequence[Placed]) -> None:
+        for one in placed:
+            if one.named:
+                with suppress(FileNotFoundError):
+                    os.unlink(self._root + one.name)
+            if one.failure is None:
+                one.arrival.discard()
 
-    def _store_again(self, arrival: Arrival, name: str) -> Outcome:
-        """An object of which a file is here: is it the same?"""
+    def _store_again(self, placed: Placed) -> Outcome:
+        """An object of which a file was here: is it still, and is it the same?"""
+        if placed.failure is not None:
+            return placed.failure
+        arrival, name = placed.arrival, placed.name
         temporary = Path(arrival.temporary)
         try:
+            with self._names:
+                gone = not os.path.exists(self._root + name) or self._purging.give_way(name)
+                if gone:
+                    temporary.rename(self._root + name)
+            if gone:
+                (outcome,) = self._store([Placed(arrival, name, named=True)])
+                return outcome
             known = digest_of(self._spool.absolute(name))
             if known == (arrival.sha256 or digest_of(temporary)):
                 arrival.discard()
@@ -141,7 +180,7 @@ class ObjectStore:
             self._durability.sync([arrival.descriptor], [str(place.parent)])
         except OSError as error:
             arrival.discard()
-            return WriteFailedError(f"The object could not be written: {error.strerror}.")
+            return write_failed(error)
         except IntakeError as error:
             arrival.discard()
             return error
