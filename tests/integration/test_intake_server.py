@@ -24,7 +24,10 @@ from secondread.app.intake import run_intake
 from secondread.config.settings import Settings
 from secondread.domain.network import Peer
 from secondread.intake.file_header import read_file_header
+from secondread.intake.reception import Arrival, Reception
 from secondread.store import Ledger, Spool
+from tests.acceptance.hostile import open_association
+from tests.acceptance.wire import STORE, STORE_DEFLATED, MrObject, deflated, message, store_rq
 
 WAIT_S = 10.0
 
@@ -299,6 +302,33 @@ def test_file_without_a_row_is_adopted_after_a_power_cut(
     with running(tmp_path, free_port()) as node:
         assert node.count(3) == 3
         assert len(node.audit("object-refused", 2)) == 2
+
+
+def test_object_that_a_worker_looks_at_is_not_touched_by_what_comes_meanwhile(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, at_work, complete = threading.Event(), threading.Event(), Reception.complete
+
+    def wait(reception: Reception) -> Arrival:
+        if reception.walks_late:
+            at_work.set()
+            assert free.wait(WAIT_S)
+        return complete(reception)
+
+    monkeypatch.setattr(Reception, "complete", wait)
+    objects = {STORE_DEFLATED: MrObject("1.2.3.1"), STORE: MrObject("1.2.3.2", rows=200)}
+    sent = {STORE_DEFLATED: deflated(objects[STORE_DEFLATED].encode(), 0)}
+    sent[STORE] = objects[STORE].encode()
+    with open_association(node.port, "CT1") as first, open_association(node.port, "CT1") as second:
+        uid = objects[STORE_DEFLATED].uid
+        first.send(message(STORE_DEFLATED, store_rq(uid), sent[STORE_DEFLATED]))
+        assert at_work.wait(WAIT_S)
+        second.send(message(STORE, store_rq(objects[STORE].uid), sent[STORE]))
+        assert second.answer().status == 0x0000
+        free.set()
+        assert first.answer().status == 0x0000
+    for context, one in objects.items():
+        assert raw_data_set(node.spool.object_path(one.uid)) == sent[context]
 
 
 def test_dcmtk_clients_are_served(

@@ -10,7 +10,9 @@ import pytest
 from secondread.domain.clock import SystemClock
 from secondread.domain.instance import Instance
 from secondread.domain.network import Urgency
+from secondread.errors import WriteFailedError
 from secondread.intake.examine import Announcement
+from secondread.intake.file_header import is_whole, read_file_header
 from secondread.intake.reception import Arrival, Limits, Reception, Sender
 from secondread.intake.storing import ObjectStore, Stored
 from secondread.store import Spool
@@ -80,3 +82,40 @@ def test_object_whose_commit_failed_is_stored_when_it_comes_again(store: Store) 
     assert [row.sop_instance_uid for row in store.rows] == [UID]
     assert store_arrivals(store.objects, [store.arrive()]) == [False]
     assert len(store.rows) == 1
+
+
+def test_object_that_comes_again_before_the_first_is_synced_waits_for_it(store: Store) -> None:
+    store.durability.faulty = False
+    first, second = store.objects.place([store.arrive(), store.arrive()])
+    assert (first.named, second.named) == (True, False)
+    assert store.objects.commit([first, second]) == [True, False]
+    assert len(store.rows) == 1
+    first.arrival.close()
+
+
+def test_object_that_comes_again_takes_the_place_of_one_that_the_disk_did_not_take(
+    store: Store,
+) -> None:
+    first, second = store.objects.place([store.arrive(), store.arrive()])
+    with pytest.raises(RuntimeError, match="of the node's own"):
+        store.objects.commit([first])
+    assert not list(store.spool.stored())
+    store.durability.faulty = False
+    assert store.objects.commit([second]) == [True]
+    assert [row.sop_instance_uid for row in store.rows] == [UID]
+    (path,) = store.spool.stored()
+    assert is_whole(read_file_header(path))
+    second.arrival.close()
+
+
+def test_name_that_cannot_be_given_fails_that_object_alone(store: Store) -> None:
+    store.durability.faulty = False
+    lost, sound = store.arrive(), store.arrive()
+    Path(lost.temporary).unlink()
+    placed = store.objects.place([lost, sound])
+    assert [one.named for one in placed] == [False, True]
+    failure, stored = store.objects.commit(placed)
+    assert isinstance(failure, WriteFailedError)
+    assert stored is True
+    assert len(store.rows) == 1
+    sound.close()

@@ -119,7 +119,10 @@ class QuotaBook:
             return _over(peer, account, 1, 1)
 
     def _account(self, name: str) -> _Account:
-        return self._accounts.setdefault(name, _Account())
+        account = self._accounts.get(name)
+        if account is None:
+            account = self._accounts[name] = _Account()
+        return account
 
     def _number(self) -> int:
         return int(self._monotonic() // _SLICE_S)

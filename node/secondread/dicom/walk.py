@@ -149,6 +149,11 @@ class Walker:
         self._kept: bytearray | None = None
         self._stack: list[int] = []
 
+    @property
+    def due(self) -> int:
+        """Bytes that are still to come of the value at hand."""
+        return self._left
+
     def feed(self, data: memoryview) -> None:
         """Take the next bytes, which are not kept.
 

@@ -33,6 +33,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 _READS_MAX = 32
 _AHEAD_BYTES_MIN, _AHEAD_BYTES_MAX = 1 << 14, 5 << 15
+_VALUE_BYTES_MAX = 1 << 19
 _DEAR_S, _CHEAP_S = 0.01, 0.003
 _APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 _CLOSING_S = 3.0
@@ -188,8 +189,7 @@ class Association:
 
     def _read(self) -> None:
         for _ in range(_READS_MAX):
-            # What is not the rest of a fragment may be many small requests, each of them dear.
-            buffer = self._all.buffer[: self._upper.fragment_left + self._ahead_bytes]
+            buffer = self._all.buffer[: self._upper.fragment_left + self._ahead()]
             count = self._transport.receive(buffer)
             if count is None:
                 return
@@ -197,17 +197,28 @@ class Association:
                 self._lose("The peer closed the connection.")
                 return
             self._heard = time.monotonic()
-            began = time.thread_time()
             try:
                 self._upper.receive(buffer[:count], self._heard)
             finally:
+                # Before the disk has a part in it.
+                self._pace(time.monotonic() - self._heard)
                 if self._talk is not None:
                     self._talk.drain()
-            self._pace(time.thread_time() - began)
             if self._talk is None or self._talk.unfinished or self._upper.pdu_since is not None:
                 self._transport.acknowledge()
             if not self._transport.is_tls or self._upper.finished or self._paused:
                 return
+
+    def _ahead(self) -> int:
+        """How many bytes to read beyond the fragment at hand, at most.
+
+        They may be many small requests, each of them dear; not where a value goes on, such as the
+        pixels of an image.
+        """
+        ahead = self._ahead_bytes
+        if ahead < _AHEAD_BYTES_MAX or self._talk is None:
+            return ahead
+        return max(ahead, min(self._talk.due, _VALUE_BYTES_MAX))
 
     def _pace(self, spent_s: float) -> None:
         """Read less at a time from whoever sends what is dear to look at, so that nobody waits."""
@@ -224,7 +235,7 @@ class Association:
         """Send what is to be sent; wait for the right events, or not at all any more."""
         if self._closed:
             return
-        if self.phase is not Phase.HANDSHAKE and not self._transport.wants_to_write:
+        if self._transport.waiting and not self._transport.wants_to_write:
             self._flush()
         if self._upper.finished:
             self._finish()

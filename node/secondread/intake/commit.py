@@ -167,12 +167,12 @@ class Committer:
             # The thread must live on, and every sender must get an answer; the fault is ours.
             log.exception("a group of objects could not be stored", objects=len(group))
             outcomes = [_failed()] * len(group)
-        self._note_group(len(group))
 
         def tell() -> None:
             for (_, done), outcome in zip(group, outcomes, strict=True):
                 done(outcome)
             # Senders do not wait for this.
+            self._note_group(len(group))
             for (placed, _), outcome in zip(group, outcomes, strict=True):
                 if outcome is True:
                     placed.arrival.close()

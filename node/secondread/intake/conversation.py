@@ -61,6 +61,7 @@ log = structlog.stdlib.get_logger(__name__)
 _DATA_BYTES_MAX = 4 << 20
 _UID = re.compile(r"[0-9.]{1,64}")
 _REPORT_ID = 1
+_SUCCESS = Answer(SUCCESS)
 _REPORTS_MAX = 16
 _ENDLESS = 2
 """How many times the largest object may be thrown away before the association is ended."""
@@ -140,6 +141,11 @@ class Conversation:
     def unfinished(self) -> bool:
         """Whether more of a message is due."""
         return self._context is not None
+
+    @property
+    def due(self) -> int:
+        """How many bytes at least are still to come of an object."""
+        return 0 if self._reception is None else self._reception.due
 
     def fragment(self, context_id: int, data: memoryview, *, command: bool, last: bool) -> None:
         """Take a piece of a message.
@@ -261,7 +267,7 @@ class Conversation:
             self._answered(command)
         elif command.field == C_ECHO_RQ and context.abstract_syntax == VERIFICATION.uid:
             self._desk.journal.echoed(self._peer.name)
-            self._answer(context, command, Answer(SUCCESS))
+            self._answer(context, command, _SUCCESS)
         elif command.field == C_CANCEL_RQ:
             # Whatever it means has been answered already.
             return
@@ -275,6 +281,8 @@ class Conversation:
             self._keep(context, command, _completed(reception))
             return
         self.outstanding += 1
+        # The worker reads it later than the reactor's thread reads on.
+        reception.drain()
 
         def run() -> Callable[[], None]:
             arrival = _completed(reception)
@@ -317,8 +325,8 @@ class Conversation:
             self._desk.journal.object_refused(self._peer.name, uid, outcome)
             self._answer(context, command, Answer(outcome.dimse_status, str(outcome)))
             return
+        self._answer(context, command, _SUCCESS)
         self._desk.journal.stored(self._peer.name, uid, size_bytes, outcome)
-        self._answer(context, command, Answer(SUCCESS))
 
     def _serve(self, context: Context, command: Command, data: bytes | None) -> None:
         """Give a request to its service, in a worker thread."""

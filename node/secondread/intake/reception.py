@@ -16,6 +16,7 @@ from secondread.intake.file_header import file_header, seal
 
 _BUFFER_BYTES = 1 << 18
 _DIRECT_BYTES = 1 << 16
+_BEGUN_BYTES = 1 << 16
 _AT_ONCE_BYTES = 1 << 19
 # Well below what one writev takes (IOV_MAX).
 _AT_ONCE = 500
@@ -118,6 +119,11 @@ class Reception:
         self.size_bytes = 0
         self.failure: SecondReadError | None = None
 
+    @property
+    def due(self) -> int:
+        """How many bytes at least are still to come: the rest of the value at hand."""
+        return 0 if self.walks_late else self._walker.due
+
     def refuse(self, error: SecondReadError) -> None:
         """Take no more of it; the first reason stands."""
         if self.failure is None:
@@ -155,7 +161,8 @@ class Reception:
         if not self._lent or self.failure is not None:
             return
         try:
-            least = _DIRECT_BYTES if self._written else _BUFFER_BYTES
+            large = self._written or self.size_bytes + self.due >= _BUFFER_BYTES
+            least = _DIRECT_BYTES if large else _BUFFER_BYTES
             if len(self._buffer) + self._lent_bytes >= least:
                 self._write()
                 return
@@ -243,7 +250,8 @@ class Reception:
         self._buffer.clear()
         self._forget_lent()
         self._written += size
-        if self._written - self._begun >= _BUFFER_BYTES:
+        # The last piece is about to be synced anyway.
+        if self.due and self._written - self._begun >= _BEGUN_BYTES:
             self._begin(self._descriptor, self._begun, self._written - self._begun)
             self._begun = self._written
 

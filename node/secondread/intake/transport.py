@@ -106,6 +106,11 @@ class Transport:
         if len(self._outgoing) > _OUTGOING_BYTES_MAX:
             raise OutgoingFullError("The peer does not read its answers.")
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something is to be sent."""
+        return bool(self._outgoing)
+
     def flush(self) -> int:
         """Send what is waiting; the number of bytes that went.
 

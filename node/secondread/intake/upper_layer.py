@@ -141,7 +141,8 @@ class UpperLayer:
         self.artim_timer = _Timer()
         self.to_user_queue, self.to_provider_queue, self._recv_pdu = _Queue(), _Queue(), _Queue()
         self._machine = StateMachine(self)  # type: ignore[arg-type]
-        self.finished = False
+        # Nothing more is read where only the end of the connection is waited for.
+        self.finished = self._over = False
         self._act("Evt5")
 
     @property
@@ -171,7 +172,7 @@ class UpperLayer:
         at, end = 0, len(data)
         header: bytes | memoryview
         while at < end:
-            if self.finished or self.closing:
+            if self._over:
                 return
             if self.fragment_left:
                 take = min(self.fragment_left, end - at)
@@ -324,6 +325,7 @@ class UpperLayer:
 
     def _act(self, event: str) -> None:
         self._machine.do_action(event)
+        self._over = self.finished or self.closing
         # Indications reach the user directly.
         self.to_user_queue.queue.clear()
 
