@@ -116,6 +116,7 @@ def _run_intake(settings: Settings, ledger: Ledger, spool: Spool, stop: threadin
 
 
 def _run_pipeline(settings: Settings, ledger: Ledger, spool: Spool, stop: threading.Event) -> None:
+    from secondread.app.heap import keep_what_is_loaded
     from secondread.app.live_peers import CHECK_S, LivePeers
     from secondread.assembly.decoding import DecoderPool
     from secondread.inference.engines.local import LocalEngine
@@ -165,6 +166,7 @@ def _run_pipeline(settings: Settings, ledger: Ledger, spool: Spool, stop: thread
         timers.every(comparing.LOOK_S, "challengers", comparing.Comparing(place).step)
         short_bytes = max(settings.retention.warn_bytes, settings.minimum_free_bytes)
         timers.every(_TIDY_S, "work folders", lambda: _tidy(place, short_bytes))
+        keep_what_is_loaded()
         timers.start()
         Flow(place, engine).run(stop)
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 import structlog
 
+from secondread.app.heap import keep_what_is_loaded
 from secondread.app.live_peers import CHECK_S, LivePeers
 from secondread.config.settings import Settings
 from secondread.delivery.archive import Dock
@@ -72,9 +72,7 @@ def prepare_process() -> None:
     """Set the interpreter up for threads that send while others write down."""
     # A thread that computes must not keep those waiting that have an answer to read.
     sys.setswitchinterval(_SWITCH_S)
-    # What is loaded now stays; to look through it again and again would hold up what is sent.
-    gc.collect()
-    gc.freeze()
+    keep_what_is_loaded()
 
 
 def run_deliver(

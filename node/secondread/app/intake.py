@@ -16,6 +16,7 @@ from secondread.access.peers import AccessList
 from secondread.access.quotas import QuotaBook
 from secondread.access.refusals import RefusalBook
 from secondread.access.tls import ServerCertificates, client_context
+from secondread.app.heap import keep_what_is_loaded
 from secondread.assembly.completeness import first_look_s, policy, shortest_limit_s
 from secondread.config.reload import Watch
 from secondread.config.settings import Settings
@@ -152,9 +153,7 @@ class _Intake:
         """Read the spool again, open the doors, and serve."""
         # A thread that computes must not keep those waiting that answer senders.
         sys.setswitchinterval(_SWITCH_S)
-        # What is here stays; looking at it again and again costs senders a twentieth.
-        gc.collect()
-        gc.freeze()
+        keep_what_is_loaded()
         gc.set_threshold(_GARBAGE)
         self._registrar.start()
         self._adopt_orphans()

@@ -12,12 +12,13 @@ from secondread.domain.instance import Instance
 
 _NATIVE = frozenset(syntax.uid for syntax in UNCOMPRESSED_SYNTAXES)
 # Intake leaves out what it cannot read; then the file itself has to say what is wrong.
-_NEEDED = (
-    *("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation", "ImageType"),
-    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "FrameOfReferenceUID"),
+_NEEDED = frozenset(
+    "Rows Columns BitsAllocated PhotometricInterpretation ImageType ImagePositionPatient "
+    "ImageOrientationPatient PixelSpacing FrameOfReferenceUID".split()
 )
 # What these hold is not recorded.
-_ELSEWHERE = ("ModalityLUTSequence", "PerFrameFunctionalGroupsSequence")
+_ELSEWHERE = frozenset({"ModalityLUTSequence", "PerFrameFunctionalGroupsSequence"})
+_TRAITS = frozenset(place.keyword for place in CLASSIC.values())
 
 
 def recorded_slice(instance: Instance) -> SliceHeader | None:
@@ -39,7 +40,7 @@ def recorded_slice(instance: Instance) -> SliceHeader | None:
         return None
     if facts.get("NumberOfFrames", 1) > 1:
         return None
-    if any(name not in facts for name in _NEEDED) or any(name in facts for name in _ELSEWHERE):
+    if not facts.keys() >= _NEEDED or not _ELSEWHERE.isdisjoint(facts):
         return None
     # Empty where the element is there and is no number.
     if not (facts.get("RescaleSlope", "1") and facts.get("RescaleIntercept", "0")):
@@ -49,7 +50,7 @@ def recorded_slice(instance: Instance) -> SliceHeader | None:
         sop_class_uid=instance.sop_class_uid,
         series_instance_uid=instance.series_instance_uid,
         modality=facts.get("Modality", "").upper(),
-        image_type=tuple(value.upper() for value in facts["ImageType"]),
+        image_type=tuple(map(str.upper, facts["ImageType"])),
         body_part="",
         study_description="",
         series_description="",
@@ -81,15 +82,15 @@ def _plane(facts: Any) -> Plane:
 
 def _traits(facts: Any) -> dict[str, Trait]:
     traits: dict[str, Trait] = {}
-    for place in CLASSIC.values():
-        value = facts.get(place.keyword)
+    for keyword in _TRAITS & facts.keys():
+        value = facts[keyword]
         if isinstance(value, list):
             # Image Type, whose values were recorded one by one.
-            traits[place.keyword] = "\\".join(value).upper()
+            traits[keyword] = "\\".join(value).upper()
         elif isinstance(value, (int, float)):
-            traits[place.keyword] = float(value)
+            traits[keyword] = float(value)
         elif value is not None:
-            traits[place.keyword] = value
+            traits[keyword] = value
     return traits
 
 

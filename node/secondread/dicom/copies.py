@@ -53,6 +53,8 @@ def drop_copies(
     along = positions @ normal
     order = np.argsort(along, kind="stable")
     again = np.concatenate([[False], same_place(along[order])])
+    if not again.any():
+        return [planes[index] for index in order], []
     kept: list[StackedPlane] = []
     dropped: list[StackedPlane] = []
     for members in np.split(order, np.flatnonzero(~again)[1:]):

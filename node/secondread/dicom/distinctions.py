@@ -117,7 +117,8 @@ def _geometries(planes: Sequence[StackedPlane], headers: Sequence[SliceHeader]) 
     )
     result = np.full(len(planes), -1, np.int64)
     # Deterministic in the values, not in the order of arrival.
-    order = sorted(range(len(planes)), key=lambda i: (keys[i], tuple(numbers[i])))
+    values = numbers.tolist()
+    order = sorted(range(len(planes)), key=lambda i: (keys[i], values[i]))
     sizes = np.array([key[:2] for key in keys], dtype=np.float64) - 1
     frames = np.unique([key[2] for key in keys], return_inverse=True)[1]
     code = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,10 @@ def position_tolerance_mm(spacing_mm: float) -> float:
     return min(max(0.02, 0.02 * spacing_mm), 0.1)
 
 
-def check_gaps(along: Array, names: Sequence[str], lean_degrees: float = 0.0) -> None:
+def check_gaps(along: Array, name_of: Callable[[int], str], lean_degrees: float = 0.0) -> None:
     """Raise unless the places along the normal, in mm and in order, are evenly spaced.
 
-    ``names`` are the slices as a person finds them; ``lean_degrees`` is what a person may want to
+    ``name_of`` names a slice as a person finds it; ``lean_degrees`` is what a person may want to
     know besides.
 
     Raises:
@@ -38,7 +38,7 @@ def check_gaps(along: Array, names: Sequence[str], lean_degrees: float = 0.0) ->
     narrow_rules = 2 * int((multiples == 1).sum()) >= len(gaps)
     if narrow_rules and np.all(np.abs(along - places) <= tolerance):
         if multiples.max() > 1:
-            raise _missing(gaps, multiples, unit, names)
+            raise _missing(gaps, multiples, unit, name_of)
         return
     lean = f"; they also lean by {lean_degrees:.1f} degrees" if lean_degrees else ""
     raise GeometryError(
@@ -48,12 +48,14 @@ def check_gaps(along: Array, names: Sequence[str], lean_degrees: float = 0.0) ->
     )
 
 
-def _missing(gaps: Array, multiples: Array, unit: float, names: Sequence[str]) -> GeometryError:
+def _missing(
+    gaps: Array, multiples: Array, unit: float, name_of: Callable[[int], str]
+) -> GeometryError:
     wide = np.flatnonzero(multiples > 1)
     missing = int((multiples - 1).sum())
     where = [
-        f"between {names[at]} and {names[at + 1]}, which lie {gaps[at]:.2f} mm apart instead of "
-        f"{unit:.2f} mm"
+        f"between {name_of(at)} and {name_of(at + 1)}, which lie {gaps[at]:.2f} mm apart instead "
+        f"of {unit:.2f} mm"
         for at in wide[:_NAMED_GAPS_MAX]
     ]
     if len(wide) > _NAMED_GAPS_MAX:

@@ -16,7 +16,7 @@ Every outcome is explained in ``docs/geometry.md``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,17 +135,20 @@ def stack(
     normal = np.cross(row, column)
     kept, dropped = drop_copies(planes, headers, normal, same_pixels)
     check_count(len(kept))
-    names = [slice_name(headers[item.header], item.plane) for item in kept]
+
+    def name_of(at: int) -> str:
+        return slice_name(headers[kept[at].header], kept[at].plane)
+
     positions = positions_of(kept)
     along = positions @ normal
-    _check_line(positions, along, normal, names)
+    _check_line(positions, along, normal, name_of)
     affine = np.eye(4)
     affine[:3, 0] = (positions[-1] - positions[0]) / (len(kept) - 1)
     affine[:3, 1] = column * spacing[0]
     affine[:3, 2] = row * spacing[1]
     affine[:3, 3] = positions[0]
     lean = tilt_degrees(affine, len(kept))
-    check_gaps(along, names, lean)
+    check_gaps(along, name_of, lean)
     if not used[0].frame_of_reference_uid:
         # Type 1 (PS3.3 C.7.4.1); without it no result can say in which space it lies.
         raise GeometryError(
@@ -176,7 +179,9 @@ def _normal(affine_lps: Array) -> Array:
     return normal / np.linalg.norm(normal)
 
 
-def _check_line(positions: Array, along: Array, normal: Array, names: Sequence[str]) -> None:
+def _check_line(
+    positions: Array, along: Array, normal: Array, name_of: Callable[[int], str]
+) -> None:
     """Raise unless the positions lie on a straight line, which may lean against the normal.
 
     This goes before the gaps: a slice that is sent again mends a gap, but never a displacement.
@@ -193,7 +198,7 @@ def _check_line(positions: Array, along: Array, normal: Array, names: Sequence[s
     beside = np.linalg.norm(rest - np.median(rest, axis=0), axis=1)
     farthest = int(np.argmax(beside))
     raise GeometryError(
-        f"Its slices do not lie on one straight line: {names[farthest]} is "
+        f"Its slices do not lie on one straight line: {name_of(farthest)} is "
         f"{float(beside[farthest]):.2f} mm beside it.",
         outcome="displaced-slices",
     )

@@ -40,7 +40,9 @@ def kinds(planes: Sequence[StackedPlane]) -> list[tuple[str, ...]]:
         (keyword, [found.get(keyword) for found in traits]) for keyword in KEYWORDS
     ]
     said.append(("EchoTime", _coarse([found.get("EchoTime") for found in traits])))
-    image_types = [_of_image_type(found.get("ImageType")) for found in traits]
+    said_types = [found.get("ImageType") for found in traits]
+    known_types = {value: _of_image_type(value) for value in set(said_types)}
+    image_types = [known_types[value] for value in said_types]
     said.append(("ImageType", [parts for parts, _ in image_types]))
     said.append(("ImageType", [role for _, role in image_types]))
     differing = [
