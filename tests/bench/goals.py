@@ -25,6 +25,7 @@ from tests.bench.receivers import (
     CALLED,
     CALLING,
     REPOSITORY,
+    Bare,
     BenchError,
     Node,
     Orthanc,
@@ -39,7 +40,7 @@ ROUNDS = 5
 OURS, UNSYNCED = "secondread", "secondread without sync"
 RAW, ORTHANC = "a raw receive-write-fsync loop", "Orthanc"
 STORESCP, LARGE = "storescp", "storescp +B -pdu 131072"
-SINK = "a sink that keeps nothing"
+SINK, BARE = "a sink that keeps nothing", "a bare loop that looks at nothing"
 FORK, FORK_LARGE = "storescp --fork", "storescp --fork +B -pdu 131072"
 _LARGE = ("+B", "-pdu", "131072")
 
@@ -54,6 +55,7 @@ RACES = (
             STORESCP: Storescp,
             LARGE: lambda folder: Storescp(folder, *_LARGE),
             SINK: Sink,
+            BARE: partial(Bare, sync=False),
         },
         kind="CT",
         associations=1,
@@ -62,7 +64,12 @@ RACES = (
     ),
     Race(
         "four",
-        {OURS: Node, FORK: lambda folder: Storescp(folder, "--fork"), SINK: Sink},
+        {
+            OURS: Node,
+            FORK: lambda folder: Storescp(folder, "--fork"),
+            SINK: Sink,
+            BARE: partial(Bare, sync=True),
+        },
         kind="CT",
         associations=4,
         objects=200,
@@ -74,6 +81,7 @@ RACES = (
             OURS: Node,
             FORK_LARGE: lambda folder: Storescp(folder, "--fork", *_LARGE),
             SINK: Sink,
+            BARE: partial(Bare, sync=True),
         },
         kind="MR",
         associations=50,
@@ -160,9 +168,12 @@ def _measure(part: str, rounds: int, folder: Path) -> Iterator[dict[str, Any]]:
             yield goal.without_value(skipped=" ".join(sorted(missing)))
         else:
             line = goal.line(*(outcome.figures[name] for name in names))
-            if SINK in outcome.figures:
-                ceiling = outcome.figures[SINK].median / outcome.figures[goal.rival].median
-                line["ceiling"] = float(f"{ceiling:.4g}")
+            rival = outcome.figures[goal.rival].median
+            # A synced one has the raw loop for that, alone.
+            bare = "" if (part, goal.ours) == ("one", OURS) else BARE
+            for key, name in (("ceiling", SINK), ("bare", bare)):
+                if name in outcome.figures:
+                    line[key] = float(f"{outcome.figures[name].median / rival:.4g}")
             yield line
 
 

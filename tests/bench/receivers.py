@@ -212,6 +212,25 @@ class Sink(_Program):
         self.close()
 
 
+class Bare(_Program):
+    """The receiver of ``bare``, which stores and looks at nothing."""
+
+    def __init__(self, folder: Path, *, sync: bool) -> None:
+        self.port = free_port()
+        self._stored = folder / "stored"
+        self._stored.mkdir(parents=True)
+        command = (sys.executable, "-m", "tests.bench.bare", str(self.port), str(self._stored))
+        super().__init__(folder, (*command, "sync") if sync else command)
+        self._wait_for(self._connect)
+
+    def verify(self, samples: Sequence[Sample]) -> None:
+        """There is a file for every object, as long as its data set."""
+        self.close()
+        lengths = sorted(path.stat().st_size for path in self._stored.iterdir())
+        if lengths != sorted(len(sample.data) for sample in samples):
+            raise BenchError(f"{len(samples)} objects were sent, {len(lengths)} files are there.")
+
+
 class Orthanc(OrthancPacs):
     """Orthanc, tuned for speed: large PDUs, no digest, no sync, no plug-ins, no log."""
 

@@ -11,6 +11,7 @@ import selectors
 import socket
 import struct
 import sys
+from collections.abc import Callable
 
 from tests.bench import wire
 
@@ -55,10 +56,19 @@ class Association:
                 self._body += data[at : at + step]
             elif self._kind != wire.P_DATA or self._body[5] & wire.COMMAND:
                 self._body += data[at : at + step]
+            else:
+                self.keep(data[at : at + step])
             at += step
             self._left -= step
             if not self._left:
                 self._answer()
+
+    def keep(self, piece: memoryview) -> None:
+        """Take a piece of a data set; here it is thrown away."""
+
+    def complete(self, answer: bytes) -> None:
+        """A data set is whole."""
+        self.connection.sendall(answer)
 
     def _answer(self) -> None:
         """A PDU is over."""
@@ -70,15 +80,17 @@ class Association:
         elif self._body[5] & wire.COMMAND:
             self._message = wire.value_of(bytes(self._body[wire.PDV_HEADER_BYTES :]), 0x0110)
         elif self._body[5] & wire.LAST:
-            self.connection.sendall(wire.store_response(self._body[4], self._message))
+            self.complete(wire.store_response(self._body[4], self._message))
 
 
-def main() -> None:
-    """Serve until ended."""
+def serve(
+    port: int, associate: Callable[[socket.socket], Association], after_turn: Callable[[], None]
+) -> None:
+    """Serve any number of associations until ended."""
     view = memoryview(bytearray(BUFFER_BYTES))
     with (
         selectors.DefaultSelector() as selector,
-        socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=64) as server,
+        socket.create_server(("127.0.0.1", port), backlog=64) as server,
     ):
         selector.register(server, selectors.EVENT_READ)
         while True:
@@ -86,10 +98,16 @@ def main() -> None:
                 if key.data is None:
                     connection, _ = server.accept()
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    selector.register(connection, selectors.EVENT_READ, Association(connection))
+                    selector.register(connection, selectors.EVENT_READ, associate(connection))
                 elif not key.data.ready(view):
                     selector.unregister(key.data.connection)
                     key.data.connection.close()
+            after_turn()
+
+
+def main() -> None:
+    """Serve until ended."""
+    serve(int(sys.argv[1]), Association, lambda: None)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tests.bench.figures import Goal, Measured, all_hold, print_line
 from tests.bench.goals import GOALS, RACES
 from tests.bench.objects import Maker, write_samples
 from tests.bench.races import Load, send_with_storescu
-from tests.bench.receivers import CALLED, CALLING, BenchError, RawLoop, Sink, Storescp
+from tests.bench.receivers import CALLED, CALLING, Bare, BenchError, RawLoop, Sink, Storescp
 from tests.bench.scu import Replay, echo, idle_associations
 
 FAST, SLOW = Measured((4.0, 2.0, 3.0)), Measured((1.0, 2.0, 4.0))
@@ -89,6 +89,28 @@ def test_the_sink_answers_every_object_of_several_senders(tmp_path):
         assert Replay(sink.port, TITLES, studies).run() > 0
     finally:
         sink.close()
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_the_bare_loop_keeps_every_object_of_several_senders(tmp_path, sync):
+    if shutil.which("storescu") is None:
+        pytest.skip("no storescu: install the package dcmtk")
+    studies = [list(Maker("CT").study(2)), list(Maker("CT").study(2))]
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for study, folder in zip(studies, folders, strict=True):
+        write_samples(study, folder)
+    samples = [sample for study in studies for sample in study]
+    bare = Bare(tmp_path / "bare", sync=sync)
+    try:
+        assert send_with_storescu(bare, Load(studies, folders)) > 0
+        assert Replay(bare.port, TITLES, studies).run() > 0
+        with pytest.raises(BenchError, match="4 objects were sent, 8 files are there"):
+            bare.verify(samples)
+        bare.verify([*samples, *samples])
+        stored = {path.read_bytes() for path in (tmp_path / "bare" / "stored").iterdir()}
+        assert stored == {sample.data for sample in samples}
+    finally:
+        bare.close()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from secondread.intake.file_header import file_header, seal
 
 _BUFFER_BYTES = 1 << 18
 _DIRECT_BYTES = 1 << 16
-_BEGUN_BYTES = 1 << 16
+_BEGUN_BYTES = 1 << 20
 _AT_ONCE_BYTES = 1 << 19
 # Well below what one writev takes (IOV_MAX).
 _AT_ONCE = 500
