@@ -6,13 +6,13 @@ import dataclasses
 
 import pytest
 
-from tests.bench import volume
+from tests.bench import settle, volume
 from tests.bench.volume import PARTS, measure
 
 
 @pytest.mark.parametrize("name", PARTS)
 def test_a_part_is_measured(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(volume, "_SETTLED_BYTES", 1)
+    monkeypatch.setattr(settle, "_BYTES", 1)
     line = measure(dataclasses.replace(PARTS[name], slices=3), 1, tmp_path)
     assert line["value"] > 0
     assert line["against"] > 0
@@ -21,7 +21,7 @@ def test_a_part_is_measured(tmp_path, monkeypatch, name):
 
 
 def test_readers_that_do_not_agree_make_an_error_of_the_figure(tmp_path, monkeypatch):
-    monkeypatch.setattr(volume, "_SETTLED_BYTES", 1)
+    monkeypatch.setattr(settle, "_BYTES", 1)
     monkeypatch.setattr(volume.np, "array_equal", lambda *_: False)
     line = measure(dataclasses.replace(PARTS["native"], slices=3), 1, tmp_path)
     assert line["error"] == "The two readers do not agree."
