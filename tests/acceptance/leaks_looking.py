@@ -6,6 +6,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,8 @@ PIECE = 1 << 24
 OVERLAP = 64
 SECURE = ("spool/objects/", "spool/quarantine/", "spool/incoming/", "results/", "ledger.sqlite")
 """The side of the node that knows the patients: names are looked at, contents are not."""
-MEASURE_EVERY_S = 0.4
+MEASURE_EVERY_S = 0.2
+_LOOKS_LEAST, _LOOKS_WITHIN_S = 3, 60.0
 
 Found = dict[str, list[bytes]]
 
@@ -88,7 +90,10 @@ class Watcher(threading.Thread):
                 self._look(pid)
 
     def end(self) -> Watch:
-        """Stop; what was seen."""
+        """Stop, but not before some looks at workers, which stay when their study is done."""
+        until = time.monotonic() + _LOOKS_WITHIN_S
+        while self.watch.looks < _LOOKS_LEAST and time.monotonic() < until:
+            time.sleep(0.1)
         self._done.set()
         self.join(60)
         return self.watch
