@@ -18,10 +18,10 @@ _SYNC_FILE_RANGE_WRITE = 2
 class Durability:
     """Syncs files that were renamed into a folder tree; one object for each tree.
 
-    Three files and more are cheaper to sync with one ``syncfs`` than one by one, because the journal
-    of the file system is written once. But it says that a write has failed to one caller alone, and
-    the file may be one of the next group: after a failure files are synced one by one, each of which
-    tells whoever had it open (errseq_t, Linux 4.16).
+    Three files and more are cheaper to sync with one ``syncfs`` than one by one, because the
+    journal of the file system is written once. But it says that a write has failed to one caller
+    alone, and the file may be one of the next group. After a failure files are synced one by one,
+    each of which tells whoever had it open (errseq_t, Linux 4.16).
     """
 
     def __init__(self, folder: Path, *, enabled: bool = True) -> None:
