@@ -108,6 +108,14 @@ def test_object_that_comes_again_takes_the_place_of_one_that_the_disk_did_not_ta
     second.arrival.close()
 
 
+def test_fault_in_a_group_leaves_nothing_of_those_that_had_no_name_yet(store: Store) -> None:
+    placed = store.objects.place([store.arrive(), store.arrive()])
+    with pytest.raises(RuntimeError, match="of the node's own"):
+        store.objects.commit(placed)
+    assert not list(store.spool.stored())
+    assert not list(store.spool.incoming.iterdir())
+
+
 def test_name_that_cannot_be_given_fails_that_object_alone(store: Store) -> None:
     store.durability.faulty = False
     lost, sound = store.arrive(), store.arrive()

@@ -125,7 +125,12 @@ class ObjectStore:
         The file of each object that was stored is still open, for ``Arrival.close``.
         """
         named = [one for one in placed if one.named]
-        stored = iter(self._store(named))
+        try:
+            stored = iter(self._store(named))
+        except Exception:
+            # The senders of the others are told of a failure too, so nothing of theirs may stay.
+            self._take_back([one for one in placed if not one.named])
+            raise
         return [next(stored) if one.named else self._store_again(one) for one in placed]
 
     def _store(self, named: Sequence[Placed]) -> Sequence[Outcome]:
