@@ -287,7 +287,7 @@ class Association:
             self._send,
             self._work,
         )
-        self._upper.accept(encode_accept(request, agreement))
+        self._upper.accept(encode_accept(request, agreement), self._talk.fragment)
         self.phase = Phase.OPEN
         self._all.journal.opened(peer.name, self.address)
         if not agreement.contexts:
@@ -296,11 +296,6 @@ class Association:
                 f"Look at may, sop_classes and transfer_syntaxes in [[peers]] '{peer.name}'."
             )
             self._all.journal.refused(Refusal(1, 1, 1, "no-service", reason), applicant, peer.name)
-
-    def fragment(self, context_id: int, data: memoryview, *, command: bool, last: bool) -> None:
-        """A piece of a message."""
-        assert self._talk is not None
-        self._talk.fragment(context_id, data, command=command, last=last)
 
     def release_requested(self) -> None:
         """Say goodbye."""

@@ -53,6 +53,7 @@ def read_command(data: bytes | bytearray) -> Command:
         MalformedCommandError: a length leads outside, or a command field is missing.
     """
     elements: dict[int, bytes] = {}
+    data = bytes(data)
     at, end = 0, len(data)
     while at < end:
         if end - at < 8:
@@ -61,9 +62,9 @@ def read_command(data: bytes | bytearray) -> Command:
         at += 8
         if group or length > end - at:
             raise MalformedCommandError("The command set holds something else, or is cut short.")
-        elements[element] = bytes(data[at : at + length])
+        elements[element] = data[at : at + length]
         at += length
-    if not {_COMMAND_FIELD, _DATA_SET_TYPE} <= elements.keys():
+    if _COMMAND_FIELD not in elements or _DATA_SET_TYPE not in elements:
         raise MalformedCommandError("The command set lacks Command Field or Command Data Set Type.")
     return Command(
         field=_number(elements, _COMMAND_FIELD),

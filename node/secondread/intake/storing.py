@@ -140,7 +140,7 @@ class ObjectStore:
         try:
             self._durability.sync(
                 [one.arrival.descriptor for one in named],
-                [os.path.dirname(self._root + one.name) for one in named],
+                [self._root + one.name for one in named],
             )
         except OSError as error:
             self._take_back(named)
@@ -182,7 +182,7 @@ class ObjectStore:
                 return False
             place = self._spool.new_quarantine()
             temporary.rename(place)
-            self._durability.sync([arrival.descriptor], [str(place.parent)])
+            self._durability.sync([arrival.descriptor], [str(place)])
         except OSError as error:
             arrival.discard()
             return write_failed(error)

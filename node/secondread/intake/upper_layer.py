@@ -23,16 +23,29 @@ from secondread.intake.transport import Transport
 
 _HEADER = struct.Struct(">BxI")
 _PDV_HEADER = struct.Struct(">IBB")
+_DATA = struct.Struct(">BxIIBB")
 _ASSOCIATE_RQ, _P_DATA, _RELEASE_RQ, _RELEASE_RP, _ABORT = 0x01, 0x04, 0x05, 0x06, 0x07
 _EVENTS = {0x02: "Evt3", 0x03: "Evt4", 0x01: "Evt6", 0x04: "Evt10"}
 _COMMAND, _LAST = 0x01, 0x02
 # Some senders count the six bytes of the header into what they were told to be the maximum.
 _P_DATA_BYTES_MAX = MAXIMUM_PDU_BYTES + 6
 _CONTROL_BYTES = 4
+_DATA_BYTES = _DATA.size
 
 
 class ProtocolError(Exception):
     """The peer broke the protocol; the message is for the log."""
+
+
+class Fragment(Protocol):
+    """Takes a piece of a message."""
+
+    def __call__(self, context_id: int, data: memoryview, *, command: bool, last: bool) -> None:
+        """Take it; ``last`` where it is the last piece of the last fragment.
+
+        Raises:
+            ProtocolError: it does not belong there.
+        """
 
 
 class User(Protocol):
@@ -40,13 +53,6 @@ class User(Protocol):
 
     def requested(self, body: bytes) -> None:
         """An A-ASSOCIATE-RQ, without its first six bytes."""
-
-    def fragment(self, context_id: int, data: memoryview, *, command: bool, last: bool) -> None:
-        """A piece of a message; ``last`` where it is the last piece of the last fragment.
-
-        Raises:
-            ProtocolError: it does not belong there.
-        """
 
     def release_requested(self) -> None:
         """An A-RELEASE-RQ."""
@@ -135,6 +141,7 @@ class UpperLayer:
         self.fragment_left = 0
         self._context_id = 0
         self._flags = 0
+        self._fragment: Fragment = _unexpected
         self.pdu_since: float | None = None
         self.assoc = _Association(transport)
         self.socket = self
@@ -197,6 +204,17 @@ class UpperLayer:
                 continue
             if self.pdu_since is None:
                 self.pdu_since = now
+            if end - at >= _DATA_BYTES and not (self._partial or self._pdu_left):
+                # Most of what comes: a P-DATA-TF with a single value.
+                kind, length, size, self._context_id, self._flags = _DATA.unpack_from(data, at)
+                if (
+                    kind == _P_DATA
+                    and self.established
+                    and 2 < size == length - 4 <= _P_DATA_BYTES_MAX - 4
+                ):
+                    at += _DATA_BYTES
+                    self._pdu_left = self.fragment_left = size - 2
+                    continue
             # A PDU header and a PDV header both have six bytes.
             if self._partial or end - at < 6:
                 take = min(6 - len(self._partial), end - at)
@@ -254,7 +272,7 @@ class UpperLayer:
             self._pass_on(memoryview(b""))
 
     def _pass_on(self, piece: memoryview) -> None:
-        self._user.fragment(
+        self._fragment(
             self._context_id,
             piece,
             command=bool(self._flags & _COMMAND),
@@ -285,8 +303,9 @@ class UpperLayer:
             self._act("Evt16")
             self._user.ended("The peer aborted.")
 
-    def accept(self, accept_pdu: bytes) -> None:
-        """Answer the request with an A-ASSOCIATE-AC."""
+    def accept(self, accept_pdu: bytes, fragment: Fragment) -> None:
+        """Answer the request with an A-ASSOCIATE-AC; ``fragment`` is given what messages bring."""
+        self._fragment = fragment
         self._transport.send(accept_pdu)
         # What AE-7 does, without building the PDU from an object for each context.
         self._machine.transition("Sta6")
@@ -348,3 +367,8 @@ class UpperLayer:
     def kill_dul(self) -> None:
         """Called by the state machine when there is nothing more to do."""
         self.finished = True
+
+
+def _unexpected(context_id: int, data: memoryview, *, command: bool, last: bool) -> None:
+    """A message outside an association; the state machine lets none come so far."""
+    raise ProtocolError("A message came outside an association.")

@@ -45,8 +45,8 @@ class Durability:
                 _SYNC_FILE_RANGE_WRITE,
             )
 
-    def sync(self, descriptors: Sequence[int], folders: Sequence[str]) -> None:
-        """Wait until these open files, and their names in these folders, are on disk.
+    def sync(self, descriptors: Sequence[int], paths: Sequence[str]) -> None:
+        """Wait until these open files, and their names in the folders of these paths, are on disk.
 
         Raises:
             OSError: at least one of them may not be; nothing is known about any.
@@ -63,8 +63,8 @@ class Durability:
         for descriptor in descriptors:
             os.fsync(descriptor)
         if not self._file_is_enough:
-            for folder in set(folders):
-                sync_folder(Path(folder))
+            for folder in {Path(path).parent for path in paths}:
+                sync_folder(folder)
 
     def _kind_of_file_system(self) -> int:
         buffer = ctypes.create_string_buffer(_STATFS_BYTES)
