@@ -32,6 +32,7 @@ from tests.bench.receivers import (
     RawLoop,
     Sink,
     Storescp,
+    SyncedStorescp,
     cpu_s,
 )
 from tests.bench.scu import echo, idle_associations
@@ -42,6 +43,7 @@ RAW, ORTHANC = "a raw receive-write-fsync loop", "Orthanc"
 STORESCP, LARGE = "storescp", "storescp +B -pdu 131072"
 SINK, BARE = "a sink that keeps nothing", "a bare loop that looks at nothing"
 FORK, FORK_LARGE = "storescp --fork", "storescp --fork +B -pdu 131072"
+SYNCED = "DCMTK's receiver, made to sync"
 _LARGE = ("+B", "-pdu", "131072")
 
 RACES = (
@@ -56,6 +58,7 @@ RACES = (
             LARGE: lambda folder: Storescp(folder, *_LARGE),
             SINK: Sink,
             BARE: partial(Bare, sync=False),
+            SYNCED: lambda folder: SyncedStorescp(folder, *_LARGE),
         },
         kind="CT",
         associations=1,
@@ -69,6 +72,7 @@ RACES = (
             FORK: lambda folder: Storescp(folder, "--fork"),
             SINK: Sink,
             BARE: partial(Bare, sync=True),
+            SYNCED: lambda folder: SyncedStorescp(folder, "--fork"),
         },
         kind="CT",
         associations=4,
@@ -82,6 +86,7 @@ RACES = (
             FORK_LARGE: lambda folder: Storescp(folder, "--fork", *_LARGE),
             SINK: Sink,
             BARE: partial(Bare, sync=True),
+            SYNCED: lambda folder: SyncedStorescp(folder, "--fork", *_LARGE),
         },
         kind="MR",
         associations=50,
@@ -171,7 +176,8 @@ def _measure(part: str, rounds: int, folder: Path) -> Iterator[dict[str, Any]]:
             rival = outcome.figures[goal.rival].median
             # A synced one has the raw loop for that, alone.
             bare = "" if (part, goal.ours) == ("one", OURS) else BARE
-            for key, name in (("ceiling", SINK), ("bare", bare)):
+            synced = SYNCED if goal.ours == OURS else ""
+            for key, name in (("ceiling", SINK), ("bare", bare), ("synced", synced)):
                 if name in outcome.figures:
                     line[key] = float(f"{outcome.figures[name].median / rival:.4g}")
             yield line

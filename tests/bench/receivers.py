@@ -77,7 +77,14 @@ class _Program:
 
     port: int
 
-    def __init__(self, folder: Path, command: Sequence[str], *, nodelay: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        command: Sequence[str],
+        *,
+        nodelay: bool = True,
+        preloaded: Path | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._log_path = folder / "log"
         # Python's receivers run in their own folder and still find the bench.
@@ -86,6 +93,8 @@ class _Program:
         environment.pop("TCP_NODELAY", None)
         if nodelay:
             environment["TCP_NODELAY"] = "1"
+        if preloaded is not None:
+            environment["LD_PRELOAD"] = str(preloaded)
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=environment
@@ -169,18 +178,38 @@ class Node(_Program):
 class Storescp(_Program):
     """DCMTK's receiver; it syncs nothing."""
 
-    def __init__(self, folder: Path, *arguments: str, nodelay: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, nodelay: bool = True, preloaded: Path | None = None
+    ) -> None:
         program = installed("storescp")
         self._stored = folder / "stored"
         self._stored.mkdir(parents=True)
         self.port = free_port()
         command = (program, *arguments, "-od", str(self._stored), str(self.port))
-        super().__init__(folder, command, nodelay=nodelay)
+        super().__init__(folder, command, nodelay=nodelay, preloaded=preloaded)
         self._wait_for(lambda: echo(self.port, CALLING, CALLED))
 
     def verify(self, samples: Sequence[Sample]) -> None:
         self.close()
         expect_count(self._stored, samples)
+
+
+class SyncedStorescp(Storescp):
+    """DCMTK's receiver, made to sync each file before it answers (``syncing.c``)."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        compiler = installed("cc", "gcc")
+        library = folder / "syncing.so"
+        folder.mkdir(parents=True)
+        source = Path(__file__).with_name("syncing.c")
+        subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, source], check=True)
+        super().__init__(folder, *arguments, preloaded=library)
+
+    def verify(self, samples: Sequence[Sample]) -> None:
+        super().verify(samples)
+        count = self._log_path.read_bytes().count(b"synced\n")
+        if count < len(samples):
+            raise BenchError(f"{len(samples)} objects were sent, {count} files were synced.")
 
 
 class RawLoop(_Program):

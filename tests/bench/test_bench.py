@@ -14,7 +14,16 @@ from tests.bench.figures import Goal, Measured, all_hold, print_line
 from tests.bench.goals import GOALS, RACES
 from tests.bench.objects import Maker, write_samples
 from tests.bench.races import Load, send_with_storescu
-from tests.bench.receivers import CALLED, CALLING, Bare, BenchError, RawLoop, Sink, Storescp
+from tests.bench.receivers import (
+    CALLED,
+    CALLING,
+    Bare,
+    BenchError,
+    RawLoop,
+    Sink,
+    Storescp,
+    SyncedStorescp,
+)
 from tests.bench.scu import Replay, echo, idle_associations
 
 FAST, SLOW = Measured((4.0, 2.0, 3.0)), Measured((1.0, 2.0, 4.0))
@@ -89,6 +98,23 @@ def test_the_sink_answers_every_object_of_several_senders(tmp_path):
         assert Replay(sink.port, TITLES, studies).run() > 0
     finally:
         sink.close()
+
+
+def test_a_receiver_of_dcmtk_that_is_made_to_sync_syncs_every_file(tmp_path):
+    for program, package in (("storescp", "dcmtk"), ("cc", "gcc")):
+        if shutil.which(program) is None:
+            pytest.skip(f"no {program}: install the package {package}")
+    samples = list(Maker("MR").study(4))
+    receiver = SyncedStorescp(tmp_path / "synced", "--fork", "+B", "-pdu", "131072")
+    try:
+        assert Replay(receiver.port, TITLES, [samples[:2], samples[2:]]).run() > 0
+        receiver.verify(samples)
+        log = tmp_path / "synced" / "log"
+        log.write_bytes(log.read_bytes().replace(b"synced", b"", 1))
+        with pytest.raises(BenchError, match="4 objects were sent, 3 files were synced"):
+            receiver.verify(samples)
+    finally:
+        receiver.close()
 
 
 @pytest.mark.parametrize("sync", [True, False])
