@@ -1,4 +1,4 @@
-"""Several receivers given the same load in turns, A B C A B C …, and everything counted."""
+"""Several receivers given the same load in turns, A B C B C A …, and everything counted."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ def run(race: Race, rounds: int, folder: Path) -> Outcome:
     for number in range(rounds):
         place = folder / f"{race.name}-{number}"
         load = _load(race, maker, place)
-        for name, start in race.contenders.items():
+        for name in in_turn(tuple(race.contenders), number):
             if name in skipped or name in errors:
                 continue
             home = place / name.replace(" ", "-")
             try:
-                seconds, cpu = _turn(race, start, load, home)
+                seconds, cpu = _turn(race, race.contenders[name], load, home)
             except MissingProgramError as missing:
                 skipped[name] = f"install the package {missing}"
             except (BenchError, RuntimeError, OSError, subprocess.SubprocessError) as error:
@@ -99,6 +99,15 @@ def run(race: Race, rounds: int, folder: Path) -> Outcome:
         if name not in skipped and name not in errors
     }
     return Outcome(figures, skipped, errors)
+
+
+def in_turn(names: Sequence[str], number: int) -> Sequence[str]:
+    """The order of a round, counted from 0: each begins with another contender.
+
+    Who comes first, when the objects have just been written, is some eight per cent slower.
+    """
+    at = number % len(names)
+    return (*names[at:], *names[:at])
 
 
 def _empty(folder: Path) -> None:

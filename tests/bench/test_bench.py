@@ -13,7 +13,7 @@ from deploy.demo.pacs import SmallPacs
 from tests.bench.figures import Goal, Measured, all_hold, print_line
 from tests.bench.goals import GOALS, RACES
 from tests.bench.objects import Maker, write_samples
-from tests.bench.races import Load, send_with_storescu
+from tests.bench.races import Load, in_turn, send_with_storescu
 from tests.bench.receivers import (
     CALLED,
     CALLING,
@@ -164,6 +164,11 @@ def test_what_was_not_measured_does_not_hold():
     assert skipped["holds"] is None
     assert goal.without_value(error="lost an object")["holds"] is False
     assert not all_hold([skipped])
+
+
+def test_every_round_begins_with_another_contender():
+    rounds = [in_turn(("a", "b", "c"), number) for number in range(4)]
+    assert rounds == [("a", "b", "c"), ("b", "c", "a"), ("c", "a", "b"), ("a", "b", "c")]
 
 
 def test_every_goal_names_contenders_of_its_race():
