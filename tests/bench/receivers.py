@@ -202,7 +202,9 @@ class SyncedStorescp(Storescp):
         library = folder / "syncing.so"
         folder.mkdir(parents=True)
         source = Path(__file__).with_name("syncing.c")
-        subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, source], check=True)
+        command = [compiler, "-shared", "-fPIC", "-O2", "-o", library, source]
+        if subprocess.run(command, check=False).returncode:
+            raise MissingProgramError("libc6-dev")
         super().__init__(folder, *arguments, preloaded=library)
 
     def verify(self, samples: Sequence[Sample]) -> None:
