@@ -19,6 +19,7 @@ from pynetdicom import AE
 
 from secondread.domain.states import JobState, StudyState
 from secondread.store import Ledger
+from tests.store_scu import c_store
 
 from .conftest import RunningNode, Target
 
@@ -86,7 +87,7 @@ def send(node: RunningNode, paths: Sequence[Path], priority: int = MEDIUM) -> fl
     association = scanner.associate("127.0.0.1", node.port, ae_title="SECONDREAD")
     assert association.is_established
     for path in paths:
-        answer = association.send_c_store(dcmread(path), priority=priority)
+        answer = c_store(association, dcmread(path), priority=priority)
         assert answer.Status == 0x0000
     association.release()
     return time.monotonic()

@@ -24,6 +24,7 @@ from secondread.domain.completeness import Completeness
 from secondread.domain.network import Peer, Rule
 from secondread.domain.study import Study
 from secondread.store import Ledger, Spool
+from tests.store_scu import c_store
 
 WAIT_S = 15.0
 QUIET_S = 600.0
@@ -92,7 +93,7 @@ def node(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Node]:
 def store(association: Any, paths: list[Path]) -> None:
     """Send files; all of them get Success."""
     for path in paths:
-        assert association.send_c_store(dcmread(path)).Status == 0x0000
+        assert c_store(association, dcmread(path)).Status == 0x0000
 
 
 def test_a_release_is_entered_behind_the_rows(

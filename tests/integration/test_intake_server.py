@@ -28,6 +28,7 @@ from secondread.intake.reception import Arrival, Reception
 from secondread.store import Ledger, Spool
 from tests.acceptance.hostile import open_association
 from tests.acceptance.wire import STORE, STORE_DEFLATED, MrObject, deflated, message, store_rq
+from tests.store_scu import c_store
 
 WAIT_S = 10.0
 
@@ -136,7 +137,7 @@ def test_object_is_kept_bit_for_bit(node: Node, head_series: Callable[..., Any])
     series = head_series("axial")
     association = associate(node)
     for path in series.paths:
-        assert association.send_c_store(dcmread(path)).Status == 0x0000
+        assert c_store(association, dcmread(path)).Status == 0x0000
     association.release()
     assert node.count(len(series.paths)) == len(series.paths)
     for path in series.paths:
@@ -153,7 +154,7 @@ def test_same_object_again_is_success_and_is_not_doubled(
 ) -> None:
     path = head_series("axial").paths[0]
     association = associate(node)
-    assert [association.send_c_store(dcmread(path)).Status for _ in range(3)] == [0, 0, 0]
+    assert [c_store(association, dcmread(path)).Status for _ in range(3)] == [0, 0, 0]
     association.release()
     assert node.count(1) == 1
     with node.ledger.read() as view:
@@ -167,8 +168,8 @@ def test_other_content_under_a_known_uid_is_quarantined(
     other = dcmread(path)
     other.PixelData = bytes(len(other.PixelData))
     association = associate(node)
-    assert association.send_c_store(dcmread(path)).Status == 0x0000
-    answer = association.send_c_store(other)
+    assert c_store(association, dcmread(path)).Status == 0x0000
+    answer = c_store(association, other)
     assert answer.Status == 0xA900
     assert "other content" in answer.ErrorComment
     assert association.send_c_echo().Status == 0x0000
@@ -200,7 +201,7 @@ def test_bad_object_gets_a_status_and_the_association_lives_on(
         answer = send_raw(association, spoil(raw_data_set(good[0])), uid)
     assert answer.Status == status
     assert answer.ErrorComment
-    assert association.send_c_store(dcmread(good[1])).Status == 0x0000
+    assert c_store(association, dcmread(good[1])).Status == 0x0000
     association.release()
     assert node.count(1) == 1
     (row,) = node.audit("object-refused")
@@ -223,7 +224,7 @@ def test_image_without_pixels_is_refused(node: Node, head_series: Callable[..., 
     dataset = dcmread(head_series("axial").paths[0])
     del dataset.PixelData
     association = associate(node)
-    assert association.send_c_store(dataset).Status == 0xA900
+    assert c_store(association, dataset).Status == 0xA900
     association.release()
 
 
@@ -278,7 +279,7 @@ def test_file_without_a_row_is_adopted_after_a_power_cut(
     with running(tmp_path, free_port()) as node:
         association = associate(node)
         for path in paths:
-            association.send_c_store(dcmread(path))
+            c_store(association, dcmread(path))
         association.release()
         assert node.count(3) == 3
         whole = node.spool.object_path(str(dcmread(paths[0]).SOPInstanceUID)).read_bytes()

@@ -29,6 +29,7 @@ from pynetdicom.sop_class import (
 from tests.acceptance.intake_node import PEERS, IntakeNode
 from tests.acceptance.intake_node import Place as NodePlace
 from tests.service_cases import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, dataset_of
+from tests.store_scu import c_store
 
 WELL_KNOWN = "1.2.840.10008.1.20.1.1"
 NODE = "SECONDREAD"
@@ -130,7 +131,7 @@ def store(association: Any, paths: list[Path]) -> list[Dataset]:
     """C-STORE these files; their data sets."""
     datasets = [dcmread(path) for path in paths]
     for dataset in datasets:
-        assert association.send_c_store(dataset).Status == 0x0000
+        assert c_store(association, dataset).Status == 0x0000
     return datasets
 
 

@@ -25,6 +25,7 @@ from pynetdicom.sop_class import (
 from tests.lying_manners import OTHER_TRANSACTION, STRANGER, Break, By, Commit, Hang, always, each
 from tests.lying_pacs import WELL_KNOWN, LyingPacs, lying_pacs
 from tests.service_cases import dataset_of
+from tests.store_scu import c_store
 
 CLASSES = (MRImageStorage, SegmentationStorage, StorageCommitmentPushModel, Verification)
 TIMEOUT_S = 1.0
@@ -62,7 +63,7 @@ def image(number: int, sop_class: str = MRImageStorage, size: int = 100) -> Data
 
 
 def store(association: Any, number: int, **options: Any) -> int:
-    answer = association.send_c_store(image(number, **options))
+    answer = c_store(association, image(number, **options))
     return int(getattr(answer, "Status", -1))
 
 
